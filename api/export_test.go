@@ -1,0 +1,16 @@
+package api
+
+import "github.com/go-chi/chi/v5"
+
+// Routes returns the routes as they are registered.
+func (a *API) Routes() chi.Routes { return a.router }
+
+var (
+	AppendString = appendString
+	AppendDouble = appendDouble
+	Integer      = integer
+	CheckJSON    = checkJSON
+	Members      = members
+	Elements     = elements
+	Unquote      = unquote
+)

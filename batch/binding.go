@@ -1,0 +1,60 @@
+package batch
+
+import (
+	"fmt"
+
+	"highwater/features"
+)
+
+// binding is a project's definitions as the driver uses them: what a plan is executed under. A plan that was pending when the definitions changed keeps the ones that made it.
+type binding struct {
+	project *features.Project
+	sources []boundSource // as Project.Sources
+}
+
+type boundSource struct {
+	*features.Source
+	decoder Decoder
+	views   []int // indexes into Project.Views
+}
+
+// partition is one of a task's partitions, with what its source says of it; all lengths in µs.
+type partition struct {
+	Partition
+	source    int // index into binding.sources
+	lateness  int64
+	maxFuture int64
+	idleAfter int64
+}
+
+func newBinding(p *features.Project, decoder func(*features.Source) Decoder) *binding {
+	b := &binding{project: p}
+	for _, s := range p.Sources {
+		bs := boundSource{Source: s, decoder: decoder(s)}
+		for i, v := range p.Views {
+			if v.Source == s {
+				bs.views = append(bs.views, i)
+			}
+		}
+		b.sources = append(b.sources, bs)
+	}
+	return b
+}
+
+// partitions resolves a task's partitions under the binding.
+func (b *binding) partitions(ps []Partition) ([]partition, error) {
+	out := make([]partition, len(ps))
+	for i, p := range ps {
+		out[i] = partition{Partition: p, source: -1}
+		for j, s := range b.sources {
+			if s.Name == p.Source {
+				out[i].source = j
+				out[i].lateness, out[i].maxFuture, out[i].idleAfter = s.MaxLateness.Microseconds(), s.MaxFuture.Microseconds(), s.IdleAfter.Microseconds()
+			}
+		}
+		if out[i].source < 0 {
+			return nil, fmt.Errorf("a plan reads source %q, which the definitions no longer have: put it back until the task has caught up, then take it away", p.Source)
+		}
+	}
+	return out, nil
+}

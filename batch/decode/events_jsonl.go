@@ -1,0 +1,61 @@
+package decode
+
+import (
+	"bufio"
+	"errors"
+	"io"
+
+	"highwater/features"
+)
+
+// maxLineBytes bounds a line of an event file: beyond it the file is hardly what its name says.
+const maxLineBytes = 64 << 20
+
+// lineRows yields the lines of a JSON lines file as they stand, without their line ends; empty lines are passed over.
+// A line that is no event is a record all the same: the task that reads it will say what is wrong, in a dead letter.
+type lineRows struct {
+	events *Events
+	in     *bufio.Reader
+	line   int
+}
+
+func newLineRows(e *Events, in *bufio.Reader) (*lineRows, error) {
+	if e.source.Format == features.CSV {
+		return nil, e.fault(1, "JSON lines, but source %s has format csv; give it a .csv file", e.source.Name)
+	}
+	return &lineRows{events: e, in: in}, nil
+}
+
+func (l *lineRows) next(dst []byte) ([]byte, error) {
+	for {
+		l.line++
+		line, err := l.read(dst)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		if short := trimLineEnd(view(line)); short != "" {
+			return line[:len(short)], nil
+		}
+		if err == io.EOF {
+			return nil, io.EOF
+		}
+		dst = line[:0]
+	}
+}
+
+// read appends one line to dst, its end included. The last line may come with io.EOF.
+func (l *lineRows) read(dst []byte) ([]byte, error) {
+	for {
+		part, err := l.in.ReadSlice('\n')
+		dst = append(dst, part...)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull) && len(dst) > maxLineBytes:
+			return nil, l.events.fault(l.line, "a line longer than %d MiB; JSON lines are one object a line", maxLineBytes>>20)
+		case errors.Is(err, bufio.ErrBufferFull):
+		case err == nil || err == io.EOF:
+			return dst, err
+		default:
+			return nil, l.events.wrap(l.line, err)
+		}
+	}
+}

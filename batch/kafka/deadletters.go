@@ -1,0 +1,136 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"highwater/batch"
+	"highwater/features"
+)
+
+var _ batch.Sink = (*DeadLetters)(nil)
+
+// After so long without an acknowledgement Publish returns an error, so that whoever retries it can say so.
+const deliveryTimeout = 30 * time.Second
+
+// DeadLetterOptions say where dead letters go.
+type DeadLetterOptions struct {
+	Brokers []string
+	Sources []*features.Source // those without a dead-letter topic are skipped: their dead letters go nowhere
+	Log     *slog.Logger       // nil for none
+
+	Dialer func(ctx context.Context, network, address string) (net.Conn, error) // nil for the net package's
+	Client []kgo.Opt                                                            // more options of the client: TLS, SASL
+}
+
+// DeadLetters is the sink of records that no view takes; make it with [NewDeadLetters]. Safe for concurrent use.
+//
+// A dead letter keeps its record's key, and its value unless that is beyond max_record_bytes or what the topic accepts. Its headers, all text, say why and where from:
+// reason, detail, generation, sequence, source, topic, partition, offset, and value = "omitted" where a value was left out.
+// They arrive at least once: what is published again after a crash is there again, under the same generation and sequence.
+type DeadLetters struct {
+	client *kgo.Client
+	topics map[string]string // by source
+}
+
+// NewDeadLetters sets the producer up; it asks the brokers nothing yet. The caller must Close it.
+func NewDeadLetters(o DeadLetterOptions) (*DeadLetters, error) {
+	client, err := kgo.NewClient(append(common(o.Brokers, orDiscard(o.Log), o.Dialer, []kgo.Opt{
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.AllowAutoTopicCreation(), // the broker's setting decides
+		kgo.RecordDeliveryTimeout(deliveryTimeout),
+		kgo.AllowIdempotentProduceCancellation(), // at least once is all that is promised, so a stop need not wait for brokers that are down
+	}), o.Client...)...)
+	if err != nil {
+		return nil, batch.Permanent(fmt.Errorf("set up the dead-letter producer: %w", err))
+	}
+	d := &DeadLetters{client: client, topics: map[string]string{}}
+	for _, s := range o.Sources {
+		if s.DeadLetter != "" {
+			d.topics[s.Name] = s.DeadLetter
+		}
+	}
+	return d, nil
+}
+
+// Name returns "dead_letter".
+func (*DeadLetters) Name() string { return "dead_letter" }
+
+// Close drops what is not acknowledged. No Publish may be running.
+func (d *DeadLetters) Close() { d.client.Close() }
+
+// Publish is documented at [batch.Sink]. It returns when every replica in sync has the dead letters. A topic that does not exist is an error to retry: an operator may create it.
+func (d *DeadLetters) Publish(ctx context.Context, out *batch.Output) (batch.Outcome, error) {
+	records := d.records(out)
+	if len(records) == 0 {
+		return batch.Outcome{}, nil
+	}
+	var tooLarge []*kgo.Record
+	for _, r := range d.client.ProduceSync(ctx, records...) {
+		switch {
+		case r.Err == nil:
+		case errors.Is(r.Err, kerr.MessageTooLarge) && len(r.Record.Value) > 0:
+			tooLarge = append(tooLarge, omitValue(r.Record))
+		default:
+			return batch.Outcome{}, produceError(r.Record.Topic, r.Err)
+		}
+	}
+	if len(tooLarge) > 0 {
+		if r := d.client.ProduceSync(ctx, tooLarge...); r.FirstErr() != nil {
+			return batch.Outcome{}, produceError(tooLarge[0].Topic, r.FirstErr())
+		}
+	}
+	return batch.Outcome{}, nil
+}
+
+func produceError(topic string, err error) error {
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return fmt.Errorf("dead-letter topic %q does not exist, and the brokers do not create it: create it: %w", topic, err)
+	}
+	return fmt.Errorf("write to dead-letter topic %q: %w", topic, err)
+}
+
+func (d *DeadLetters) records(out *batch.Output) []*kgo.Record {
+	var records []*kgo.Record
+	for i := range out.DeadLetters {
+		l := &out.DeadLetters[i]
+		if topic, ok := d.topics[l.Partition.Source]; ok {
+			records = append(records, deadLetter(topic, out.Version, l))
+		}
+	}
+	return records
+}
+
+func deadLetter(topic string, v features.Version, l *batch.DeadLetter) *kgo.Record {
+	r := &kgo.Record{Topic: topic, Key: l.Key, Value: l.Value, Headers: []kgo.RecordHeader{
+		header("reason", string(l.Reason)),
+		header("detail", l.Detail),
+		header("generation", strconv.FormatUint(uint64(v.Generation), 10)),
+		header("sequence", strconv.FormatUint(v.Sequence, 10)),
+		header("source", l.Partition.Source),
+		header("topic", l.Partition.Topic),
+		header("partition", strconv.Itoa(int(l.Partition.Number))),
+		header("offset", strconv.FormatInt(l.Offset, 10)),
+	}}
+	if l.Reason == batch.ReasonTooLarge {
+		return omitValue(r)
+	}
+	return r
+}
+
+// omitValue returns the record without its value, to be produced anew.
+func omitValue(r *kgo.Record) *kgo.Record {
+	return &kgo.Record{Topic: r.Topic, Key: r.Key, Headers: append(r.Headers, header("value", "omitted"))}
+}
+
+func header(key, value string) kgo.RecordHeader {
+	return kgo.RecordHeader{Key: key, Value: []byte(value)}
+}

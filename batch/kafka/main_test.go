@@ -1,0 +1,10 @@
+package kafka_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Nothing that this package starts outlives its Close.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

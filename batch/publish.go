@@ -1,0 +1,89 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"highwater/features"
+)
+
+// publisher gives every sink its part of a batch, and does not rest until it confirms.
+type publisher struct {
+	task    *Task
+	version features.Version
+	clock   int64
+	took    time.Duration
+	refused int
+}
+
+func (p *publisher) deadLetters(ctx context.Context, dead []DeadLetter) error {
+	if len(dead) == 0 {
+		return nil
+	}
+	return p.publish(ctx, &Output{Version: p.version, Clock: p.clock, DeadLetters: dead})
+}
+
+func (p *publisher) vectors(ctx context.Context, vectors []features.Vector) error {
+	if len(vectors) == 0 {
+		return nil
+	}
+	return p.publish(ctx, &Output{Version: p.version, Clock: p.clock, Vectors: vectors})
+}
+
+// publish retries each sink for as long as it fails: an outage stalls the task, it loses nothing.
+func (p *publisher) publish(ctx context.Context, out *Output) error {
+	start := time.Now()
+	defer func() { p.took += time.Since(start) }()
+	for _, sink := range p.task.o.Sinks {
+		var outcome Outcome
+		err := retry(ctx, defaultBackoff, func() error {
+			var err error
+			outcome, err = sink.Publish(ctx, out)
+			return err
+		}, p.task.stalled(sink.Name()))
+		p.task.flowing(sink.Name())
+		if err != nil {
+			return fmt.Errorf("publish to %s: %w", sink.Name(), err)
+		}
+		if err := p.count(sink, outcome); err != nil {
+			return err
+		}
+	}
+	p.task.o.Metrics.vectors.Add(float64(len(out.Vectors)))
+	return nil
+}
+
+// count records an outcome; a divergence stops the task (I4 is broken, and going on would spread it).
+func (p *publisher) count(sink Sink, o Outcome) error {
+	m := p.task.o.Metrics
+	m.equal.Add(float64(o.Equal))
+	m.stale.Add(float64(o.Stale))
+	m.refused.Add(float64(o.Refused))
+	p.task.stale.Add(int64(o.Stale))
+	p.refused += o.Refused
+	if len(o.Divergent) == 0 {
+		return nil
+	}
+	m.divergent.Add(float64(len(o.Divergent)))
+	p.task.divergent.Add(int64(len(o.Divergent)))
+	names := make([]string, 0, 5)
+	for _, d := range o.Divergent[:min(5, len(o.Divergent))] {
+		names = append(names, fmt.Sprintf("%s %q at %s", d.View, d.Entity, d.Version))
+	}
+	return Permanent(fmt.Errorf("%d vectors in %s have this task's versions with other bytes (%s): two different histories have written under one generation; "+
+		"nothing was overwritten; find the other writer, then start over under another project name or with an emptied store and an empty data directory",
+		len(o.Divergent), sink.Name(), strings.Join(names, ", ")))
+}
+
+// stalled returns what a failed attempt at a sink is told to.
+func (t *Task) stalled(sink string) func(error, time.Duration) {
+	return func(err error, wait time.Duration) {
+		t.o.Metrics.sinkErrors.WithLabelValues(sink).Inc()
+		t.setStalled(sink, err)
+		t.o.Log.Warn("sink does not confirm; nothing is lost, retrying", "sink", sink, "err", err, "retry_in", wait.Round(time.Millisecond))
+	}
+}
+
+func (t *Task) flowing(sink string) { t.setStalled(sink, nil) }

@@ -1,0 +1,492 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"highwater/features"
+	"highwater/windows"
+)
+
+// Options wires a task. Everything but Address, Complete, OnBatch and OnDrained is required.
+type Options struct {
+	Project *features.Project
+	// Definitions returns the project of a plan that was made under other definitions than Project's, by its hash.
+	Definitions func(hash string) (*features.Project, error)
+	// Rebind tells the state which project its views are of; it is called when a plan was made under other definitions than the one before it.
+	Rebind  func(*features.Project) error
+	Decoder func(*features.Source) Decoder
+
+	Source Source
+	Plans  Plans
+	State  State
+	Sinks  []Sink
+	Key    TaskKey
+
+	Now          func() time.Time
+	TombstoneTTL time.Duration // how long sinks remember tombstones
+	Metrics      *Metrics
+	Log          *slog.Logger
+
+	Address   string           // of the owner's HTTP server, for the heartbeat; "" for none
+	Complete  <-chan struct{}  // closed when all that will ever come has been loaded (dev); nil for never
+	OnBatch   func(BatchStats) // hears of each committed batch; nil for nobody
+	OnDrained func()           // hears, once, that everything that was to come has been committed (see Complete); nil for nobody
+}
+
+// BatchStats is what a committed batch was.
+type BatchStats struct {
+	Version  features.Version
+	Trigger  string
+	Records  int64
+	Vectors  int64
+	Stages   Stages
+	Finished time.Time
+}
+
+// Stages is how long each stage took. Transform and publish overlap within a batch, and read with the batch before.
+type Stages struct{ Plan, Read, Transform, Publish, Commit time.Duration }
+
+// Task runs one task: make it with [New], then call [Task.Run] once. Its other methods are safe for concurrent use.
+type Task struct {
+	o        Options
+	drained  chan struct{}
+	requests chan func(context.Context) error // run between batches, by the goroutine that owns the state
+
+	position    Position         // owned by Run's main goroutine
+	pending     []*Plan          // plans found at the start without their commit
+	recovering  features.Version // the newest plan found at the start: until it is committed, more may have been published than the state knows
+	mustRestore bool             // vectors may have been lost: republish before the task key moves again
+	why         string           // of mustRestore
+	force       chan string
+
+	confirmed atomic.Pointer[features.Version] // the last version that the task key was moved to by us; nil while it is withheld
+	lost      chan string                      // the heartbeat found the task key missing or behind
+	stale     atomic.Int64                     // of this process
+	divergent atomic.Int64
+
+	mu     sync.Mutex // guards status
+	status status
+}
+
+// New checks the options against the state and the plans, and returns a task ready to run.
+func New(o Options) (*Task, error) {
+	t := &Task{o: o, requests: make(chan func(context.Context) error), force: make(chan string, 1), lost: make(chan string, 1)}
+	if o.TombstoneTTL <= 0 {
+		return nil, errors.New("batch: TombstoneTTL must be positive")
+	}
+	return t, nil
+}
+
+// grace is how long a task that is told to stop may go on with the batch in hand. What does not end within it is left to the next start, which runs the same plan again.
+const grace = 6 * time.Second
+
+// Run runs batches until ctx ends or something fails that retrying cannot mend. When ctx ends it finishes the batch in hand, within a few seconds, and returns nil.
+func (t *Task) Run(ctx context.Context) error {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(work, func() { timer.Stop() })
+	})()
+	if err := t.start(ctx); err != nil {
+		return ignoreCancel(ctx, err)
+	}
+	inputs, free := make(chan *input), make(chan *input, 2)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(inputs)
+		return t.plan(gctx, inputs, free)
+	})
+	g.Go(func() error {
+		return t.beat(gctx)
+	})
+	g.Go(func() error {
+		return t.execute(gctx, work, inputs, free)
+	})
+	return ignoreCancel(ctx, g.Wait())
+}
+
+// ignoreCancel turns the end of ctx into a clean return.
+func ignoreCancel(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// start finds out where the task stands, and whether the task key lets it go on from there.
+func (t *Task) start(ctx context.Context) error {
+	position, found := t.o.State.Position()
+	if !found {
+		position = Position{Version: features.Version{Generation: 1}, Frontier: windows.NoTime, Watermark: windows.NoTime}
+	}
+	t.position = t.partitionsOf(position)
+	t.setPosition(t.position)
+	pending, err := t.o.Plans.After(ctx, t.position.Version)
+	if err != nil {
+		return fmt.Errorf("read pending plans: %w", err)
+	}
+	t.pending, t.recovering = pending, t.position.Version
+	if len(pending) > 0 {
+		t.recovering = pending[len(pending)-1].Version
+	}
+	if err := t.claim(ctx, found); err != nil {
+		return err
+	}
+	next := make([]int64, len(t.position.Partitions))
+	for i, p := range t.position.Partitions {
+		next[i] = p.Next
+	}
+	return t.o.Source.Start(ctx, next)
+}
+
+// partitionsOf gives a position the source's partitions, in their order: those it does not know yet are read from their beginning.
+func (t *Task) partitionsOf(p Position) Position {
+	known := map[Partition]PartitionPosition{}
+	for _, pp := range p.Partitions {
+		known[pp.Partition] = pp
+	}
+	p.Partitions = nil
+	for _, part := range t.o.Source.Partitions() {
+		pp, ok := known[part]
+		if !ok {
+			pp = PartitionPosition{Partition: part, EventTime: windows.NoTime}
+		}
+		p.Partitions = append(p.Partitions, pp)
+	}
+	return p
+}
+
+// plan plans and reads, one batch ahead of execute. Plans that were found without their commit come first, exactly as they are (I2).
+func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input) error {
+	current := newBinding(t.o.Project, t.o.Decoder)
+	partitions, err := current.partitions(t.o.Source.Partitions())
+	if err != nil {
+		return err
+	}
+	r := &reader{source: t.o.Source, free: free, marks: marks{frontier: t.position.Frontier, watermark: t.position.Watermark}}
+	p := &planner{source: t.o.Source, plans: t.o.Plans, limits: t.o.Project.Batch, clock: t.o.Project.Clock, partitions: partitions, hash: t.o.Project.Hash,
+		now: t.o.Now, log: t.o.Log, metrics: t.o.Metrics, complete: t.o.Complete, force: t.force, behind: t.setBehind,
+		version: t.position.Version, reading: t.position.Clock, deadline: t.o.Now().Add(t.o.Project.Batch.Interval), changed: t.position.Version.Sequence > 0 && t.position.Definitions != t.o.Project.Hash}
+	for _, pp := range t.position.Partitions {
+		r.marks.eventTime = append(r.marks.eventTime, pp.EventTime)
+		p.ends = append(p.ends, pp.Next)
+		p.lastSeen = append(p.lastSeen, t.o.Now())
+	}
+	send := func(plan *Plan, b *binding, trigger string, took time.Duration) error {
+		in, err := t.readPlan(ctx, r, plan, b)
+		if err != nil {
+			return err
+		}
+		in.trigger, in.planned = trigger, took
+		select {
+		case inputs <- in:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for _, plan := range t.pending {
+		b, err := t.bindingOf(plan, current)
+		if err != nil {
+			return err
+		}
+		t.o.Log.Info("running a plan that was found without its commit", "plan", plan.Version, "offsets", plan.Offsets())
+		if plan, err = alignPlan(plan, partitions); err != nil {
+			return err
+		}
+		if err := send(plan, b, byRecovery, 0); err != nil {
+			return err
+		}
+		p.resume(plan)
+	}
+	for {
+		plan, trigger, drained, err := p.next(ctx, &r.marks)
+		switch {
+		case err != nil:
+			return err
+		case drained:
+			p.complete = nil
+			select {
+			case inputs <- &input{drained: true}:
+			case <-ctx.Done():
+				return nil
+			}
+		case plan == nil:
+			return nil
+		default:
+			if err := send(plan, current, trigger, p.took); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// readPlan reads a plan; a failure names it.
+func (t *Task) readPlan(ctx context.Context, r *reader, plan *Plan, b *binding) (*input, error) {
+	partitions, err := b.partitions(t.o.Source.Partitions())
+	if err != nil {
+		return nil, err
+	}
+	in, err := r.read(ctx, plan, b, partitions)
+	if err != nil {
+		return nil, fmt.Errorf("read batch %s: %w", plan.Version, err)
+	}
+	return in, nil
+}
+
+// bindingOf returns the definitions that made a plan.
+func (t *Task) bindingOf(plan *Plan, current *binding) (*binding, error) {
+	if plan.Definitions == current.project.Hash {
+		return current, nil
+	}
+	p, err := t.o.Definitions(plan.Definitions)
+	if err != nil {
+		return nil, fmt.Errorf("plan %s was made under definitions %s: %w", plan.Version, plan.Definitions, err)
+	}
+	return newBinding(p, t.o.Decoder), nil
+}
+
+// alignPlan gives a plan one slice for each of the task's partitions, in the task's order: partitions that came after the plan have an empty one.
+func alignPlan(p *Plan, partitions []partition) (*Plan, error) {
+	slices := make(map[Partition]Slice, len(p.Slices))
+	for _, s := range p.Slices {
+		slices[s.Partition] = s
+	}
+	aligned := *p
+	aligned.Slices = nil
+	for _, part := range partitions {
+		s, ok := slices[part.Partition]
+		if !ok {
+			s = Slice{Partition: part.Partition, LeaderEpoch: -1}
+		}
+		delete(slices, part.Partition)
+		aligned.Slices = append(aligned.Slices, s)
+	}
+	for part := range slices {
+		return nil, fmt.Errorf("plan %s reads topic %s partition %d, which is no longer there", p.Version, part.Topic, part.Number)
+	}
+	return &aligned, nil
+}
+
+// execute runs inputs in order, and between them what has been asked of it. It is the goroutine that owns the state.
+func (t *Task) execute(ctx, work context.Context, inputs <-chan *input, free chan<- *input) error {
+	for {
+		if err := t.restore(work); err != nil {
+			return err
+		}
+		select {
+		case in, ok := <-inputs:
+			switch {
+			case !ok:
+				return nil
+			case in.drained:
+				if t.o.OnDrained != nil {
+					t.o.OnDrained()
+				}
+				continue
+			}
+			if err := t.batch(work, in); err != nil {
+				outcome := "failed"
+				if work.Err() != nil {
+					outcome = "abandoned"
+				}
+				t.o.Metrics.batches.WithLabelValues(in.trigger, outcome).Inc()
+				return fmt.Errorf("batch %s: %w", in.plan.Version, err)
+			}
+			select {
+			case free <- in:
+			default:
+			}
+		case why := <-t.lost:
+			t.withhold(why)
+		case do := <-t.requests:
+			if err := do(work); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// batch takes one input through transform, publish and commit.
+func (t *Task) batch(ctx context.Context, in *input) error {
+	stats := BatchStats{Version: in.plan.Version, Trigger: in.trigger, Records: in.counts.events, Stages: Stages{Plan: in.planned, Read: in.read}}
+	if err := t.rebind(in); err != nil {
+		return err
+	}
+	if err := t.tellPlanned(ctx, in.plan.Version); err != nil {
+		return err
+	}
+	change := t.o.State.Begin()
+	defer change.Discard()
+	counters, refused, err := t.transformAndPublish(ctx, in, change, &stats)
+	if err != nil {
+		return err
+	}
+	position := t.after(in, counters)
+	if refused > 0 {
+		t.withhold(fmt.Sprintf("%d upserts were refused: this owner was away for longer than tombstones live", refused))
+	}
+	if err := t.confirm(ctx, position); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := change.Commit(ctx, position); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	stats.Stages.Commit, stats.Finished = time.Since(start), t.o.Now()
+	stats.Vectors = counters.VectorsWritten - t.position.Counters.VectorsWritten
+	t.committed(in, position, stats)
+	return nil
+}
+
+// rebind points the state at the definitions that made the input's plan.
+func (t *Task) rebind(in *input) error {
+	if err := t.o.Rebind(in.binding.project); err != nil {
+		return fmt.Errorf("bind the state to definitions %s: %w", in.binding.project.Hash, err)
+	}
+	return nil
+}
+
+// transformAndPublish runs the two stages side by side: while one chunk is on its way to the sinks, the next is computed. It returns once every sink has confirmed everything.
+func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change, stats *BatchStats) (Counters, int, error) {
+	counters := t.count(in)
+	chunks, empty := make(chan *chunk), make(chan *chunk, 3)
+	for range cap(empty) {
+		empty <- &chunk{}
+	}
+	pub := &publisher{task: t, version: in.plan.Version, clock: in.plan.Clock}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := pub.deadLetters(gctx, in.dead); err != nil {
+			return err
+		}
+		for c := range chunks {
+			if err := pub.vectors(gctx, c.vectors); err != nil {
+				return err
+			}
+			empty <- c
+		}
+		return nil
+	})
+	g.Go(func() error {
+		defer close(chunks)
+		start, blocked := time.Now(), time.Duration(0)
+		tr := &transformer{in: in, change: change, state: t.o.State, tomb: t.o.TombstoneTTL.Microseconds(), counters: &counters, metrics: t.o.Metrics, redone: t.redone(in)}
+		tr.chunks = func() *chunk {
+			since := time.Now()
+			defer func() { blocked += time.Since(since) }()
+			select {
+			case c := <-empty:
+				clear(c.vectors)
+				clear(c.values)
+				c.vectors, c.values = c.vectors[:0], c.values[:0]
+				return c
+			case <-gctx.Done():
+				return &chunk{}
+			}
+		}
+		tr.emit = func(ctx context.Context, c *chunk) error {
+			since := time.Now()
+			defer func() { blocked += time.Since(since) }()
+			select {
+			case chunks <- c:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		err := tr.run(gctx)
+		stats.Stages.Transform = time.Since(start) - blocked
+		return err
+	})
+	err := g.Wait()
+	stats.Stages.Publish = pub.took
+	return counters, pub.refused, err
+}
+
+// redone returns which views' vectors are all to be written, because a changed definition gave them another shape.
+func (t *Task) redone(in *input) func(view int) bool {
+	if t.position.Version.Sequence == 0 || t.position.Definitions == in.plan.Definitions {
+		return func(int) bool { return false }
+	}
+	old, err := t.o.Definitions(t.position.Definitions)
+	return func(view int) bool {
+		v := in.binding.project.Views[view]
+		if err != nil {
+			return true
+		}
+		before := old.View(v.Name)
+		return before != nil && (before.Schema.ID != v.Schema.ID || before.TTL != v.TTL)
+	}
+}
+
+// count adds what the read stage met to the counters.
+func (t *Task) count(in *input) Counters {
+	c := t.position.Counters.clone()
+	c.Batches++
+	c.Events += in.counts.events
+	for reason, n := range in.counts.reasons {
+		addTo(&c.Reasons, string(reason), n)
+		if reason == ReasonLate {
+			c.Late += n
+		} else {
+			c.DeadLetter += n
+		}
+	}
+	return c
+}
+
+// after is where the task stands once the input's batch is committed.
+func (t *Task) after(in *input, c Counters) Position {
+	p := Position{Version: in.plan.Version, Frontier: in.after.frontier, Watermark: in.after.watermark, Clock: in.plan.Clock, Definitions: in.plan.Definitions, Counters: c}
+	for i, s := range in.plan.Slices {
+		p.Partitions = append(p.Partitions, PartitionPosition{Partition: s.Partition, Next: s.End, EventTime: in.after.eventTime[i]})
+	}
+	return p
+}
+
+// committed tells the world of a committed batch: metrics, status, listeners, and Kafka's group offsets.
+func (t *Task) committed(in *input, p Position, stats BatchStats) {
+	before := t.position.Counters
+	t.position = p
+	t.setPosition(p)
+	t.measure(in, before, p, stats)
+	t.remember(in, stats)
+	next := make([]int64, len(p.Partitions))
+	for i, pp := range p.Partitions {
+		next[i] = pp.Next
+	}
+	t.o.Source.Committed(context.Background(), next)
+	if t.o.OnBatch != nil {
+		t.o.OnBatch(stats)
+	}
+}
+
+// Do runs f between two batches, in the goroutine that owns the state; an error of f is returned, and does not stop the task.
+func (t *Task) Do(ctx context.Context, f func(context.Context) error) error {
+	done := make(chan error, 1)
+	run := func(work context.Context) error {
+		done <- f(work)
+		return nil
+	}
+	select {
+	case t.requests <- run:
+	case <-ctx.Done():
+		return fmt.Errorf("the task is busy: %w", ctx.Err())
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

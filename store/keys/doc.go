@@ -1,0 +1,2 @@
+// Package keys encodes the keys under which Highwater stores things.
+package keys

@@ -1,0 +1,483 @@
+package online_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"highwater/batch"
+	"highwater/features"
+	"highwater/store/keys"
+	"highwater/store/online"
+	"highwater/testutil/redistest"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What only the embedded Redis can show: time and errors at will.
+
+func TestPublish_TombstoneExpiresAndItsGuardHolds(t *testing.T) {
+	w, m := miniWorld(t)
+	o := w.project()
+	o.TombstoneTTL = time.Hour
+	s := openStore(t, o)
+	planned := time.Unix(1_700_000_000, 0)
+	m.SetTime(planned)
+	old := output(live(clicks(), "a", version(1, 1), 0))
+	old.Clock = planned.UnixMicro()
+	gone := output(tombstone(clicks(), "a", version(1, 2)))
+	gone.Clock = planned.UnixMicro() // the worst case: the tombstone was planned in the same microsecond
+	if got, err := s.Publish(t.Context(), gone); err != nil || got.Written != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, step := range []struct {
+		after          time.Duration
+		stored         int
+		stale, refused int
+	}{{time.Hour - 2*time.Second, 1, 1, 0}, {time.Hour - time.Millisecond, 1, 1, 0}, {time.Hour, 0, 0, 1}, {48 * time.Hour, 0, 0, 1}} {
+		m.FastForward(planned.Add(step.after).Sub(timeOf(t, m.Addr())))
+		m.SetTime(planned.Add(step.after))
+		got, err := s.Publish(t.Context(), old)
+		if err != nil || got.Stale != step.stale || got.Refused != step.refused || got.Written != 0 {
+			t.Errorf("a stray call after %v: %+v, %v; want %+v", step.after, got, err, step)
+		}
+		if have := redistest.Vectors(t.Context(), w.client, o.Project); len(have) != step.stored {
+			t.Errorf("after %v Redis holds %d vectors, want %d", step.after, len(have), step.stored)
+		}
+	}
+}
+
+// timeOf asks a server for its clock.
+func timeOf(t *testing.T, addr string) time.Time {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
+	defer c.Close()
+	now, err := c.Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now
+}
+
+func TestErrors_OfTheServer(t *testing.T) {
+	w, m := miniWorld(t)
+	o := w.project()
+	s, r := openStore(t, o), openReader(t, o)
+	if err := s.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		says      string
+		permanent bool
+		advice    string
+	}{
+		{"LOADING Redis is loading the dataset in memory", false, "from disk"},
+		{"READONLY You can't write against a read only replica.", false, "failover"},
+		{"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", false, "primary"},
+		{"CLUSTERDOWN The cluster is down", false, "CLUSTER INFO"},
+		{"BUSY Redis is busy running a script.", false, "SCRIPT KILL"},
+		{"OOM command not allowed when used memory > 'maxmemory'.", false, "maxmemory"},
+		{"ERR Error running script (call to f_8a): @user_script:9: @user_script: 9: -OOM command not allowed", false, "maxmemory"},
+		{"ERR something new", false, ""},
+		{"NOAUTH Authentication required.", true, "password"},
+		{"WRONGPASS invalid username-password pair or user is disabled.", true, "password"},
+		{"NOPERM this user has no permissions to run the 'evalsha' command", true, "EVALSHA"},
+		{"WRONGTYPE Operation against a key holding the wrong kind of value", true, "delete it"},
+	} {
+		m.SetError(c.says)
+		_, publishErr := s.Publish(t.Context(), output(live(clicks(), "a", version(1, 1), 0)))
+		_, fetchErr := r.Fetch(t.Context(), []features.VectorKey{{View: "clicks", Entity: "a"}})
+		_, confirmErr := s.Confirmed(t.Context(), version(0, 0), batch.Key{Version: version(1, 1)})
+		for _, err := range []error{publishErr, fetchErr, confirmErr, s.Planned(t.Context(), version(1, 1), "log"), s.Beat(t.Context(), batch.Heartbeat{})} {
+			if c.permanent {
+				expectPermanent(t, err, m.Addr(), c.says, c.advice)
+			} else {
+				expectOutage(t, err, m.Addr(), c.says, c.advice)
+			}
+		}
+	}
+	m.SetError("")
+	publish(t, s, batch.Outcome{Written: 1}, live(clicks(), "a", version(1, 1), 0))
+}
+
+func TestErrors_WhileRedisIsDown(t *testing.T) {
+	w, m := miniWorld(t)
+	o := w.project()
+	m.Close()
+	s := openStore(t, o)
+	expectOutage(t, s.Check(t.Context()), "check the online store", m.Addr(), "is Redis running")
+	_, err := s.Publish(t.Context(), output(live(clicks(), "a", version(1, 1), 0)))
+	expectOutage(t, err, "publish 1 vectors", m.Addr())
+	if err := m.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(t.Context()); err != nil {
+		t.Fatalf("Redis is up again: %v", err)
+	}
+	publish(t, s, batch.Outcome{Written: 1}, live(clicks(), "a", version(1, 1), 0))
+}
+
+func TestErrors_OfTheCaller(t *testing.T) {
+	w, _ := miniWorld(t)
+	o := w.project()
+	s := openStore(t, o)
+	short := live(clicks(), "a", version(1, 1), 0)
+	short.Values = short.Values[1:]
+	_, err := s.Publish(t.Context(), output(short))
+	expectPermanent(t, err, "clicks", "5 values", "6 features")
+	_, err = s.Publish(t.Context(), output(live(clicks(), "a", version(1, 1_000_000_000_000_000), 0)))
+	expectPermanent(t, err, "digits")
+
+	for _, bad := range []online.Options{{}, {Project: "p", Task: -1}, {Project: "p", Task: 100_000}, {Project: "p", TombstoneTTL: time.Millisecond}, {Project: "p", Cluster: true, DB: 1}} {
+		if _, err := online.Open(t.Context(), bad); err == nil {
+			t.Errorf("options %+v were accepted", bad)
+		}
+	}
+	several := o
+	several.Addrs = append([]string{o.Addrs[0]}, "127.0.0.1:1")
+	expectPermanent(t, openStore(t, several).Check(t.Context()), "several addresses", o.Addrs[0])
+
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Error(err)
+	}
+	_, err = s.Publish(t.Context(), output(live(clicks(), "a", version(1, 1), 0)))
+	expectPermanent(t, err, "after Close")
+}
+
+func TestErrors_OfTheConnection(t *testing.T) {
+	o := online.Options{Project: "p", Addrs: []string{"h:1", "h:2"}}
+	for _, c := range []struct {
+		err   error
+		words string
+	}{
+		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, "is Redis running"},
+		{&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, "cut"},
+		{context.DeadlineExceeded, "in time"},
+	} {
+		expectOutage(t, online.Fail(o, "do a thing", c.err), "do a thing: Redis at h:1,h:2: ", c.words)
+	}
+	if err := online.Fail(o, "do a thing", context.Canceled); !errors.Is(err, context.Canceled) || batch.IsPermanent(err) {
+		t.Errorf("a cancelled call: %v", err)
+	}
+}
+
+// What a proxy before either can show.
+
+func TestMiniredis_CutConnections(t *testing.T) {
+	w, _ := miniWorld(t)
+	cutConnections(t, w)
+}
+
+func TestRedis_CutConnections(t *testing.T) {
+	w, _ := realWorld(t)
+	cutConnections(t, w)
+}
+
+// cutConnections breaks connections under way; the same output, given again, ends with the same bytes.
+func cutConnections(t *testing.T, w *world) {
+	proxy := redistest.NewProxy(t, w.addrs[0])
+	o := w.project()
+	o.Addrs = []string{proxy.Addr}
+	s, r := openStore(t, o), openReader(t, o)
+	a := live(clicks(), "a", version(1, 1), 0)
+	publish(t, s, batch.Outcome{Written: 1}, live(clicks(), "b", version(1, 1), 0)) // loads the script
+
+	proxy.CutNext(redistest.CutBefore, "evalsha")
+	_, err := s.Publish(t.Context(), output(a))
+	expectOutage(t, err, "publish 1 vectors", proxy.Addr)
+	w.expectStored(t, o, live(clicks(), "b", version(1, 1), 0))
+	publish(t, s, batch.Outcome{Written: 1}, a)
+
+	c := live(clicks(), "c", version(1, 2), 0)
+	proxy.CutNext(redistest.CutAfter, "evalsha")
+	_, err = s.Publish(t.Context(), output(c))
+	expectOutage(t, err, "publish 1 vectors", proxy.Addr)
+	publish(t, s, batch.Outcome{Equal: 1}, c)
+	w.expectStored(t, o, a, live(clicks(), "b", version(1, 1), 0), c)
+
+	planned(t, s, version(1, 1), "log")
+	k := batch.Key{Planned: version(1, 1), Version: version(1, 1), Frontier: 3, Watermark: 2, Log: "log"}
+	proxy.CutNext(redistest.CutAfter, "confirmed")
+	if _, err := s.Confirmed(t.Context(), version(0, 0), k); err == nil {
+		t.Fatal("confirmed over a connection that was cut")
+	}
+	confirmed(t, s, version(0, 0), k, true)
+	expectKey(t, s, k)
+
+	wanted := []features.VectorKey{{View: "clicks", Entity: "a"}}
+	if _, err := r.Fetch(t.Context(), wanted); err != nil {
+		t.Fatal(err)
+	}
+	proxy.CutNext(redistest.CutBefore, "mget")
+	_, err = r.Fetch(t.Context(), wanted)
+	expectOutage(t, err, "fetch 1 vectors", proxy.Addr)
+	if got, err := r.Fetch(t.Context(), wanted); err != nil || !got.Vectors[0].Found {
+		t.Errorf("after the cut: %+v, %v", got, err)
+	}
+	if got := proxy.Cuts(); got != 4 {
+		t.Errorf("%d connections were cut, want 4", got)
+	}
+}
+
+// What only a real Redis can show.
+
+func TestRedis_RestartsEmpty(t *testing.T) {
+	w, server := realWorld(t)
+	o := w.project()
+	s, r := openStore(t, o), openReader(t, o)
+	if err := s.WriteCatalogue(t.Context(), features.Catalogue{Project: o.Project, Tasks: 1, Views: []features.CatalogueView{{Name: "clicks", Schema: clicks().Schema}}}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.ReplicationIDs(t.Context())
+	if err != nil || len(before) != 1 || len(before[0]) != 40 {
+		t.Fatalf("replication ids %q, %v", before, err)
+	}
+	planned(t, s, version(1, 1), "log")
+	a := live(clicks(), "a", version(1, 1), 0)
+	publish(t, s, batch.Outcome{Written: 1}, a)
+	k := batch.Key{Version: version(1, 1), Frontier: 3, Watermark: 2, Log: "log"}
+	confirmed(t, s, version(0, 0), k, true)
+
+	server.Restart(t)
+	eventually(t, func() error { return s.Check(t.Context()) }) // connections of before the restart break first
+	after, err := s.ReplicationIDs(t.Context())
+	if err != nil || len(after) != 1 || after[0] == before[0] {
+		t.Errorf("replication ids %q, and %q before the restart, %v", after, before, err)
+	}
+	planned(t, s, version(1, 2), "log")
+	b := live(clicks(), "b", version(1, 2), 0)
+	publish(t, s, batch.Outcome{Written: 1}, b)
+	next := batch.Key{Version: version(1, 2), Frontier: 4, Watermark: 2, Log: "log"}
+	confirmed(t, s, version(1, 1), next, false)
+	publish(t, s, batch.Outcome{Written: 1, Equal: 1}, a, b) // the republish
+	if err := s.Restore(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	var got features.Fetched
+	eventually(t, func() (err error) {
+		got, err = r.Fetch(t.Context(), []features.VectorKey{{View: "clicks", Entity: "a"}})
+		return err
+	})
+	if got.Mark.Version != version(1, 2) || !got.Vectors[0].Found {
+		t.Errorf("fetched %+v", got)
+	}
+}
+
+// eventually tries an act that broken connections may spoil, once for each that a pool may hold.
+func eventually(t *testing.T, act func() error) {
+	t.Helper()
+	var err error
+	for range 20 {
+		if err = act(); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
+func TestRedis_RefusesToEvict(t *testing.T) {
+	for _, policy := range []string{"allkeys-lru", "volatile-ttl"} {
+		w, _ := realWorld(t, "--maxmemory-policy", policy)
+		o := w.project()
+		expectPermanent(t, openStore(t, o).Check(t.Context()), policy, "noeviction", o.Addrs[0])
+		o.AllowEviction = true
+		if err := openStore(t, o).Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRedis_ReadOnlyAndOutOfMemory(t *testing.T) {
+	w, _ := realWorld(t)
+	o := w.project()
+	s := openStore(t, o)
+	a := live(clicks(), "a", version(1, 1), 0)
+	publish(t, s, batch.Outcome{Written: 1}, a)
+	client := w.client.(*redis.Client)
+
+	set := func(key, value string) {
+		t.Helper()
+		if err := client.ConfigSet(t.Context(), key, value).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("maxmemory", "1")
+	_, err := s.Publish(t.Context(), output(live(clicks(), "a", version(1, 2), 0), tombstone(clicks(), "b", version(1, 2))))
+	expectOutage(t, err, "OOM", "maxmemory")
+	set("maxmemory", "0")
+	w.expectStored(t, o, a)
+
+	if err := client.SlaveOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Publish(t.Context(), output(live(clicks(), "a", version(1, 2), 0)))
+	expectOutage(t, err, "READONLY", "failover")
+	if err := client.SlaveOf(t.Context(), "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, batch.Outcome{Written: 1}, live(clicks(), "a", version(1, 2), 0))
+}
+
+func TestRedis_Passwords(t *testing.T) {
+	w, _ := realWorld(t, "--requirepass", "right")
+	o := w.project()
+	expectPermanent(t, openStore(t, o).Check(t.Context()), "NOAUTH")
+	o.Password = "wrong"
+	expectPermanent(t, openStore(t, o).Check(t.Context()), "WRONGPASS")
+	o.Password = "right"
+	if err := openStore(t, o).Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// What only a cluster can show.
+
+func TestCluster_MovesASlot(t *testing.T) {
+	w, cluster := clusterWorld(t)
+	o := w.project()
+	s, r := openStore(t, o), openReader(t, o)
+	bucket := keys.Bucket("u0")
+	var vectors []features.Vector
+	var wanted []features.VectorKey
+	for i := 0; len(vectors) < 40; i++ {
+		if entity := fmt.Sprint("u", i); keys.Bucket(entity) == bucket {
+			vectors = append(vectors, live(clicks(), entity, version(1, 1), 0))
+			wanted = append(wanted, features.VectorKey{View: "clicks", Entity: entity})
+		}
+	}
+	publish(t, s, batch.Outcome{Written: 40}, vectors...)
+
+	// Half of the slot's keys have moved: calls for both halves answer TRYAGAIN.
+	slot := newSlotMove(t, w, cluster, keyOf(o, vectors[0]))
+	slot.begin()
+	for _, v := range vectors[:20] {
+		slot.moveKey(keyOf(o, v))
+	}
+	next := func(sequence uint64) (all []features.Vector) {
+		for _, v := range vectors {
+			all = append(all, live(clicks(), v.Entity, version(1, sequence), 0))
+		}
+		return all
+	}
+	publish(t, s, batch.Outcome{Written: 40}, next(2)...)
+	publish(t, s, batch.Outcome{Stale: 40}, vectors...)
+	expectFetched(t, r, wanted, version(1, 2))
+
+	for _, v := range vectors[20:] {
+		slot.moveKey(keyOf(o, v))
+	}
+	publish(t, s, batch.Outcome{Written: 40}, next(3)...) // all moved, the slot not yet: ASK
+	expectFetched(t, r, wanted, version(1, 3))
+	slot.end()
+	publish(t, s, batch.Outcome{Written: 40}, next(4)...) // MOVED
+	expectFetched(t, r, wanted, version(1, 4))
+	if err := w.client.(*redis.ClusterClient).ForEachMaster(t.Context(), func(ctx context.Context, c *redis.Client) error { return c.Ping(ctx).Err() }); err != nil {
+		t.Fatal(err)
+	}
+	w.client.(*redis.ClusterClient).ReloadState(t.Context())
+	w.expectStored(t, o, next(4)...)
+}
+
+func expectFetched(t *testing.T, r *online.Reader, wanted []features.VectorKey, want features.Version) {
+	t.Helper()
+	got, err := r.Fetch(t.Context(), wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range got.Vectors {
+		if v.Entity != wanted[i].Entity || v.Version != want {
+			t.Fatalf("vector %d is %+v, want %q at version %v", i, v, wanted[i].Entity, want)
+		}
+	}
+}
+
+// slotMove moves one slot from its node to another, as resharding does.
+type slotMove struct {
+	t        *testing.T
+	slot     int64
+	from, to *redis.Client
+	fromID   string
+	toID     string
+	nodes    []*redis.Client
+}
+
+func newSlotMove(t *testing.T, w *world, cluster *redistest.Cluster, key string) *slotMove {
+	t.Helper()
+	m := &slotMove{t: t}
+	slot, err := w.client.(*redis.ClusterClient).ClusterKeySlot(t.Context(), key).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.slot = slot
+	owner := int(slot) * len(cluster.Nodes) / 16384
+	for _, s := range cluster.Nodes {
+		m.nodes = append(m.nodes, s.Client(t))
+	}
+	m.from, m.to = m.nodes[owner], m.nodes[(owner+1)%len(m.nodes)]
+	m.fromID, m.toID = m.from.ClusterMyID(t.Context()).Val(), m.to.ClusterMyID(t.Context()).Val()
+	if m.from.Get(t.Context(), key).Err() != nil {
+		t.Fatalf("node %d does not hold slot %d", owner, slot)
+	}
+	return m
+}
+
+func (m *slotMove) do(c *redis.Client, args ...any) {
+	m.t.Helper()
+	if err := c.Do(m.t.Context(), args...).Err(); err != nil {
+		m.t.Fatalf("%v: %v", args, err)
+	}
+}
+
+func (m *slotMove) begin() {
+	m.do(m.to, "cluster", "setslot", m.slot, "importing", m.fromID)
+	m.do(m.from, "cluster", "setslot", m.slot, "migrating", m.toID)
+}
+
+func (m *slotMove) moveKey(key string) {
+	host, port, _ := strings.Cut(m.to.Options().Addr, ":")
+	m.do(m.from, "migrate", host, port, key, 0, 5000)
+}
+
+func (m *slotMove) end() {
+	for _, node := range []*redis.Client{m.to, m.from} {
+		m.do(node, "cluster", "setslot", m.slot, "node", m.toID)
+	}
+}
+
+func TestCluster_MarkIsReadAgainAfterAWhile(t *testing.T) {
+	w, _ := clusterWorld(t)
+	o := w.project()
+	s, r := openStore(t, o), openReader(t, o)
+	mark := func() features.Version {
+		t.Helper()
+		got, err := r.Fetch(t.Context(), []features.VectorKey{{View: "clicks", Entity: "a"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Mark.Version
+	}
+	for sequence := range uint64(3) {
+		if err := s.Restore(t.Context(), batch.Key{Version: version(1, sequence+1), Log: "log"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := mark(); got != version(1, sequence+1) {
+			t.Errorf("mark %v, want sequence %d", got, sequence+1)
+		}
+		if sequence == 1 {
+			r.SetMarkAge(time.Hour)
+			defer func() {
+				if got := mark(); got != version(1, 2) {
+					t.Errorf("a mark that is kept for an hour changed to %v", got)
+				}
+			}()
+			break
+		}
+	}
+	if err := s.Restore(t.Context(), batch.Key{Version: version(1, 9), Log: "log"}); err != nil {
+		t.Fatal(err)
+	}
+}

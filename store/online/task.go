@@ -1,0 +1,209 @@
+package online
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"highwater/batch"
+	"highwater/features"
+	"highwater/store/keys"
+	"highwater/windows"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The fields of a task key.
+const (
+	fieldPlanned   = "planned"
+	fieldVersion   = "version"
+	fieldFrontier  = "frontier"
+	fieldWatermark = "watermark"
+	fieldLog       = "log"
+)
+
+// What taskkey.lua answers.
+const (
+	moveSuperseded = -1
+	moveLost       = 0
+	moveHeld       = 1
+	moveMade       = 2
+)
+
+// Read returns the task key.
+func (s *Store) Read(ctx context.Context) (k batch.Key, found bool, err error) {
+	act := s.act("read")
+	client, err := s.link.connect(ctx)
+	if err != nil {
+		return batch.Key{}, false, s.link.fail(act, err)
+	}
+	fields, err := client.HGetAll(ctx, keys.Task(s.o.Project, s.o.Task)).Result()
+	if err != nil {
+		return batch.Key{}, false, s.link.fail(act, err)
+	}
+	k, found, err = parseKey(fields)
+	if err != nil {
+		return batch.Key{}, false, batch.Permanent(fmt.Errorf("%s: Redis at %s: key %q: %w", act, s.link.address(), keys.Task(s.o.Project, s.o.Task), err))
+	}
+	return k, found, nil
+}
+
+// Planned moves the claimed generation and planned sequence up to v, and makes the record where there is none (writing the catalogue again first: a Redis that lost the one lost the other).
+// Where another plan log has claimed v's generation, or any has claimed a higher one, this task is superseded: a permanent error that names both. A claim of a higher generation than
+// the record's takes the record over.
+func (s *Store) Planned(ctx context.Context, v features.Version, log string) error {
+	outcome, err := s.move(ctx, "claim", taskMove{op: "planned", claim: v, log: log})
+	if err != nil || outcome != moveMade {
+		return err
+	}
+	return s.restoreCatalogue(ctx)
+}
+
+// Confirmed moves the record from prev to k; see [batch.TaskKey]. A superseded task (see Planned) gets a permanent error.
+func (s *Store) Confirmed(ctx context.Context, prev features.Version, k batch.Key) (held bool, err error) {
+	outcome, err := s.move(ctx, "confirm in", taskMove{op: "confirmed", claim: newest(k.Planned, k.Version), log: k.Log, prev: prev, key: k})
+	return outcome != moveLost, err
+}
+
+// Restore moves the record up to k whatever version it had below it, after writing the catalogue again: for the end of a republish. A superseded task (see Planned) gets a permanent error.
+func (s *Store) Restore(ctx context.Context, k batch.Key) error {
+	if err := s.restoreCatalogue(ctx); err != nil {
+		return err
+	}
+	_, err := s.move(ctx, "restore", taskMove{op: "restore", claim: newest(k.Planned, k.Version), log: k.Log, key: k})
+	return err
+}
+
+// heartbeat is a heartbeat as it is stored.
+type heartbeat struct {
+	Address string          `json:"address"`
+	Time    int64           `json:"time"` // µs
+	Status  json.RawMessage `json:"status"`
+}
+
+// Beat sets the heartbeat, whatever was there. Status must be a JSON document; nil stands for null.
+func (s *Store) Beat(ctx context.Context, b batch.Heartbeat) error {
+	act := fmt.Sprintf("set the heartbeat of task %d of project %s", s.o.Task, s.o.Project)
+	text, err := json.Marshal(heartbeat{Address: b.Address, Time: b.Time, Status: b.Status})
+	if err != nil {
+		return batch.Permanent(fmt.Errorf("%s: %w", act, err))
+	}
+	client, err := s.link.connect(ctx)
+	if err != nil {
+		return s.link.fail(act, err)
+	}
+	return s.link.fail(act, client.Set(ctx, keys.Heartbeat(s.o.Project, s.o.Task), text, 0).Err())
+}
+
+func (s *Store) act(verb string) string {
+	return fmt.Sprintf("%s the task key of task %d of project %s", verb, s.o.Task, s.o.Project)
+}
+
+// taskMove is one call of taskkey.lua.
+type taskMove struct {
+	op    string
+	claim features.Version
+	log   string
+	prev  features.Version
+	key   batch.Key
+}
+
+// move runs taskkey.lua, and loads it first where the server does not have it.
+func (s *Store) move(ctx context.Context, verb string, m taskMove) (outcome int64, err error) {
+	act := s.act(verb)
+	for _, v := range []features.Version{m.claim, m.prev, m.key.Version} {
+		if v.Generation > maxGeneration || v.Sequence > maxSequence {
+			return moveLost, batch.Permanent(fmt.Errorf("%s: version (%d, %d) has more digits than the format", act, v.Generation, v.Sequence))
+		}
+	}
+	client, err := s.link.connect(ctx)
+	if err != nil {
+		return moveLost, s.link.fail(act, err)
+	}
+	key := keys.Task(s.o.Project, s.o.Task)
+	args := []any{m.op, m.claim.String(), m.log, m.prev.String(), m.key.Version.String(), m.key.Frontier, m.key.Watermark}
+	reply, err := client.EvalSha(ctx, taskKeyScript.sha, []string{key}, args...).Slice()
+	if saysPrefix(err, "NOSCRIPT") {
+		if err = s.link.load(ctx, taskKeyScript); err == nil {
+			reply, err = client.EvalSha(ctx, taskKeyScript.sha, []string{key}, args...).Slice()
+		}
+	}
+	if err != nil {
+		return moveLost, s.link.fail(act, err)
+	}
+	return s.moved(act, m, reply)
+}
+
+// moved reads what taskkey.lua answered.
+func (s *Store) moved(act string, m taskMove, reply []any) (outcome int64, err error) {
+	if len(reply) != 3 {
+		return moveLost, fmt.Errorf("%s: the script answered %d values, and never does", act, len(reply))
+	}
+	outcome, _ = reply[0].(int64)
+	planned, _ := reply[1].(string)
+	log, _ := reply[2].(string)
+	if outcome != moveSuperseded {
+		return outcome, nil
+	}
+	theirs, err := features.ParseVersion(planned)
+	if err != nil {
+		return moveLost, batch.Permanent(fmt.Errorf("%s: Redis at %s: %w", act, s.link.address(), err))
+	}
+	return moveLost, batch.Permanent(fmt.Errorf("%s: Redis at %s: plan log %q in generation %d is superseded by plan log %q, which has planned sequence %d of generation %d; two directories run one task: stop one of them, or reset this one to go on in a new generation",
+		act, s.link.address(), m.log, m.claim.Generation, log, theirs.Sequence, theirs.Generation))
+}
+
+func newest(a, b features.Version) features.Version {
+	if a.Less(b) {
+		return b
+	}
+	return a
+}
+
+// parseKey reads the hash of a task key; found is false for an empty one.
+func parseKey(fields map[string]string) (k batch.Key, found bool, err error) {
+	if len(fields) == 0 {
+		return batch.Key{}, false, nil
+	}
+	if k.Planned, err = features.ParseVersion(fields[fieldPlanned]); err != nil {
+		return batch.Key{}, false, fmt.Errorf("planned: %w", err)
+	}
+	if k.Version, err = features.ParseVersion(fields[fieldVersion]); err != nil {
+		return batch.Key{}, false, err
+	}
+	if k.Frontier, err = parseTime(fields, fieldFrontier); err != nil {
+		return batch.Key{}, false, err
+	}
+	if k.Watermark, err = parseTime(fields, fieldWatermark); err != nil {
+		return batch.Key{}, false, err
+	}
+	k.Log = fields[fieldLog]
+	return k, true, nil
+}
+
+// parseTime reads a time of a task key; before the first confirmation there is none.
+func parseTime(fields map[string]string, field string) (int64, error) {
+	text, ok := fields[field]
+	if !ok {
+		return windows.NoTime, nil
+	}
+	t, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s %q is not a number of microseconds", field, text)
+	}
+	return t, nil
+}
+
+// parseMark reads a task key as a reader sees it.
+func parseMark(cmd *redis.MapStringStringCmd, task int) (features.TaskMark, error) {
+	fields, err := cmd.Result()
+	if err != nil {
+		return features.TaskMark{}, err
+	}
+	k, found, err := parseKey(fields)
+	if err != nil || !found {
+		return features.TaskMark{}, err
+	}
+	return features.TaskMark{Found: true, Task: task, Version: k.Version, Frontier: k.Frontier, Watermark: k.Watermark, Log: k.Log}, nil
+}
