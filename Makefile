@@ -1,5 +1,6 @@
 # `make` alone prints this list. Only Go is needed, but for integration and bench-e2e, which install what they miss.
 GO ?= go
+export CGO_ENABLED ?= 0
 FUZZTIME ?= 30s
 EXAMPLE ?= ads
 GOLANGCI = $(GO) tool -modfile=tools/go.mod golangci-lint
@@ -18,7 +19,7 @@ test: ## every test that needs nothing but Go
 	$(GO) test ./...
 
 race: ## the same under the race detector
-	$(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race ./...
 
 lint: ## gofmt, go vet, golangci-lint
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
@@ -34,7 +35,7 @@ bench: ## benchmarks beside the code
 
 bench-e2e: ## 1,000,000 events from the embedded broker to a real Redis: events a second, and the time of each stage
 	./testutil/install-servers
-	$(GO) run ./bench/e2e
+	HIGHWATER_INTEGRATION=1 $(GO) test ./cmd/highwater -run "^$$" -bench "EndToEnd|Memory" -benchtime 1x -v
 
 fuzz: ## fuzz each target for FUZZTIME
 	./testutil/fuzz $(FUZZTIME)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -271,5 +272,36 @@ func TestConcurrentRequests(t *testing.T) {
 	close(errs)
 	for err := range errs {
 		t.Fatalf("an answer differs: %v; want %s", err, want)
+	}
+}
+
+func TestPanic_BreaksOffAnAnswerThatHasBegun(t *testing.T) {
+	f := newFixture(t, func(o *api.Options) {
+		o.Root = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "half of ")
+			panic("bug")
+		})
+	})
+	addr, _, _ := start(t, f.handler, api.ServerOptions{})
+	r, err := http.Get("http://" + addr + "/")
+	if err == nil {
+		defer r.Body.Close()
+		_, err = io.ReadAll(r.Body)
+	}
+	if err == nil {
+		t.Fatal("half an answer was taken for whole")
+	}
+}
+
+// TestProblems_AreDocumented holds docs/http.md against the table of problems.
+func TestProblems_AreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for slug, status := range api.Problems() {
+		if line := fmt.Sprintf("| %d | `%s` |", status, slug); !strings.Contains(string(page), line) {
+			t.Errorf("docs/http.md has no line %s", line)
+		}
 	}
 }

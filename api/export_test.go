@@ -14,3 +14,14 @@ var (
 	Elements     = elements
 	Unquote      = unquote
 )
+
+// Problems returns the statuses of the problems that callers can see, by slug.
+func Problems() map[string]int {
+	statuses := map[string]int{}
+	for kind, t := range problemTypes {
+		if problemKind(kind) != clientGone {
+			statuses[t.slug] = t.status
+		}
+	}
+	return statuses
+}

@@ -38,10 +38,11 @@ type world struct {
 	// The store.
 	stored map[string]stored
 	key    *batch.Key
+	dead   []batch.DeadLetter
 
 	calls   int
 	crashAt int // the call at which the process dies; 0 for never
-	dead    bool
+	died    bool
 	trace   []string
 	stale   int
 	fail    func(call string) error // a fault: the call fails, and is retried
@@ -77,10 +78,10 @@ func newWorld(p *features.Project, log [][]batch.Record) *world {
 func (w *world) step(call string) error {
 	w.calls++
 	if w.calls == w.crashAt {
-		w.dead = true
+		w.died = true
 		w.trace = append(w.trace, "died: "+call)
 	}
-	if w.dead {
+	if w.died {
 		return batch.Permanent(errDead)
 	}
 	if w.fail != nil {
@@ -112,7 +113,7 @@ func (w *world) run(t testing.TB, configure ...func(*batch.Options)) error {
 
 // runUntil starts a process on the world and lets it run until ctx ends, or it dies.
 func (w *world) runUntil(ctx context.Context, configure ...func(*batch.Options)) error {
-	w.dead = false
+	w.died = false
 	complete := make(chan struct{})
 	close(complete)
 	o := batch.Options{
@@ -381,6 +382,10 @@ func (s store) Publish(_ context.Context, out *batch.Output) (batch.Outcome, err
 	err := s.effect("publish", func() error {
 		for _, v := range out.Vectors {
 			s.upsert(v, &o)
+		}
+		for _, d := range out.DeadLetters {
+			d.Value = slices.Clone(d.Value)
+			s.dead = append(s.dead, d)
 		}
 		return nil
 	})

@@ -19,7 +19,7 @@ func projectShape() shape[projectText] {
 	type o = projectText
 	clock := func(p *o) *located[Clock] { return &p.clock }
 	return mapping(object{name: "project", doc: "The whole file."}, []key[o]{
-		keyOf("project", matching("a name: lower-case letters, digits and _, a letter first", namePattern, namePatternExp),
+		keyOf("project", matching("a name: lower-case letters, digits and _, a letter first", namePattern),
 			func(p *o) *located[string] { return &p.name },
 			"The project's name. It begins every key in the online store.").must(),
 		falls(keyOf("clock", oneOf("clock", WallClock, EventClock), clock,
@@ -40,7 +40,7 @@ func projectShape() shape[projectText] {
 }
 
 func memberShape() shape[string] {
-	return matching("a view or view:feature", memberPattern, memberPatternExp)
+	return matching("a view or view:feature", memberPattern)
 }
 
 func batchShape() shape[batchText] {
@@ -66,7 +66,7 @@ func entityShape() shape[entityText] {
 			map[string]any{"required": []any{"join_keys"}, "not": map[string]any{"anyOf": []any{map[string]any{"required": []any{"join_key"}}, map[string]any{"required": []any{"type"}}}}},
 		}},
 	}, []key[o]{
-		keyOf("join_key", matching("a field's name", fieldPattern, fieldPatternExp), func(e *o) *located[string] { return &e.joinKey }, "The field that names the entity."),
+		keyOf("join_key", matching("a field's name", fieldPattern), func(e *o) *located[string] { return &e.joinKey }, "The field that names the entity."),
 		keyOf("type", kind, func(e *o) *located[windows.Kind] { return &e.kind }, "The join key's type."),
 		keyOf("join_keys", byName("join key", fieldNames(), kind), func(e *o) *located[[]named[windows.Kind]] { return &e.joinKeys },
 			"Several fields that name the entity together, each with its type, in the order in which they stand in URLs."),
@@ -80,7 +80,7 @@ func sourceShape() shape[sourceText] {
 	future := func(s *o) *located[time.Duration] { return &s.maxFuture }
 	idle := func(s *o) *located[time.Duration] { return &s.idleAfter }
 	size := func(s *o) *located[int64] { return &s.maxRecordBytes }
-	field := matching("a field's name", fieldPattern, fieldPatternExp)
+	field := matching("a field's name", fieldPattern)
 	return mapping(object{name: "source", path: "sources.S", doc: "One stream of events: a Kafka topic and how its records are read. A topic is one source's only: what differs between views is said with their `where`."}, []key[o]{
 		keyOf("kafka", kafkaShape(), func(s *o) *located[kafkaText] { return &s.kafka }, "Where the records are.").must(),
 		falls(keyOf("format", oneOf("format", JSON, CSV), format,
@@ -100,7 +100,7 @@ func sourceShape() shape[sourceText] {
 
 func kafkaShape() shape[kafkaText] {
 	type o = kafkaText
-	topic := matching("a topic's name: letters, digits, '.', '_' and '-', at most 249", topicPattern, topicPatternExp)
+	topic := matching("a topic's name: letters, digits, '.', '_' and '-', at most 249", topicPattern)
 	return mapping(object{name: "kafka", path: "sources.S.kafka", doc: "A source's topics."}, []key[o]{
 		keyOf("topic", topic, func(k *o) *located[string] { return &k.topic }, "The topic of the events.").must(),
 		keyOf("dead_letter", topic, func(k *o) *located[string] { return &k.deadLetter },
@@ -114,7 +114,7 @@ func timestampShape() shape[timestampText] {
 		name: "timestamp", path: "sources.S.timestamp",
 		doc: "Where an event's time stands. The field need not be declared in `fields`, but for `format: csv`; where it is, it is an int64, a double or a timestamp, and for rfc3339 a string or a timestamp.",
 	}, []key[o]{
-		keyOf("field", matching("a field's name", fieldPattern, fieldPatternExp), func(t *o) *located[string] { return &t.field }, "The field.").must(),
+		keyOf("field", matching("a field's name", fieldPattern), func(t *o) *located[string] { return &t.field }, "The field.").must(),
 		keyOf("unit", oneOf("unit", Seconds, Milliseconds, Microseconds, Nanoseconds, RFC3339), func(t *o) *located[Unit] { return &t.unit },
 			"What it counts since 1970-01-01 UTC: `s`, `ms`, `us` or `ns`; or `rfc3339` for a text. Finer than a microsecond is rounded down to one.").must(),
 	})
@@ -123,7 +123,7 @@ func timestampShape() shape[timestampText] {
 func viewShape() shape[viewText] {
 	type o = viewText
 	reference := func(noun string) shape[string] {
-		return matching("the name of "+noun, namePattern, namePatternExp)
+		return matching("the name of "+noun, namePattern)
 	}
 	return mapping(object{name: "feature view", path: "feature_views.V", doc: "The features of one entity over one source."}, []key[o]{
 		keyOf("source", reference("a source"), func(v *o) *located[string] { return &v.source }, "Where its events come from.").must(),
@@ -146,7 +146,7 @@ func featureShape() shape[featureText] {
 		rules: featureRules(),
 	}, []key[o]{
 		keyOf("aggregate", oneOf("aggregate", aggregateNames()...), func(f *o) *located[string] { return &f.aggregate }, "What is computed of the events; see the aggregates below."),
-		keyOf("of", matching("a field's name", fieldPattern, fieldPatternExp), func(f *o) *located[string] { return &f.of },
+		keyOf("of", matching("a field's name", fieldPattern), func(f *o) *located[string] { return &f.of },
 			"The field that is aggregated. Events in which it is null are skipped."),
 		keyOf("where", expressionOf("event_type == 'click'"), func(f *o) *located[formula] { return &f.where },
 			"Which of the view's events are aggregated: an expression over the source's fields, a bool. Null counts as false.").says("every event"),

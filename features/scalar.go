@@ -15,23 +15,14 @@ import (
 )
 
 // The patterns of what people write, for the decoder and the JSON Schema alike.
-const (
-	namePattern     = `^[a-z][a-z0-9_]*$`
-	fieldPattern    = `^[^\x00-\x1f\x7f]+$`
-	topicPattern    = `^[a-zA-Z0-9._-]{1,249}$`
-	memberPattern   = `^[a-z][a-z0-9_]*(:[a-z][a-z0-9_]*)?$`
-	durationPattern = `^[0-9]+(ms|s|m|h|d)$`
-	positivePattern = `^0*[1-9][0-9]*(ms|s|m|h|d)$`
-	bytesPattern    = `^[1-9][0-9]* ?(KiB|MiB|GiB)$`
-)
-
 var (
-	namePatternExp     = regexp.MustCompile(namePattern)
-	fieldPatternExp    = regexp.MustCompile(fieldPattern)
-	topicPatternExp    = regexp.MustCompile(topicPattern)
-	memberPatternExp   = regexp.MustCompile(memberPattern)
-	durationPatternExp = regexp.MustCompile(durationPattern)
-	bytesPatternExp    = regexp.MustCompile(bytesPattern)
+	namePattern     = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	fieldPattern    = regexp.MustCompile(`^[^\x00-\x1f\x7f]+$`)
+	topicPattern    = regexp.MustCompile(`^([a-zA-Z0-9_-][a-zA-Z0-9._-]{0,248}|[.][a-zA-Z0-9_-][a-zA-Z0-9._-]{0,247}|[.][.][a-zA-Z0-9._-]{1,247})$`) // not . nor ..
+	memberPattern   = regexp.MustCompile(`^[a-z][a-z0-9_]*(:[a-z][a-z0-9_]*)?$`)
+	durationPattern = regexp.MustCompile(`^[0-9]+(ms|s|m|h|d)$`)
+	positivePattern = regexp.MustCompile(`^0*[1-9][0-9]*(ms|s|m|h|d)$`)
+	bytesPattern    = regexp.MustCompile(`^[1-9][0-9]* ?(KiB|MiB|GiB)$`)
 )
 
 // maxDuration bounds every duration of the file: nobody means more, and sums of times and lengths stay far from overflow.
@@ -39,12 +30,12 @@ const maxDuration = 36500 * 24 * time.Hour
 
 // plainNames is what projects, entities, sources, views, features and services may be called.
 func plainNames() names {
-	return names{what: "lower-case letters, digits and _, a letter first", pattern: namePattern, fits: namePatternExp.MatchString}
+	return names{what: "lower-case letters, digits and _, a letter first", pattern: namePattern}
 }
 
 // fieldNames is what fields may be called: the records' own names.
 func fieldNames() names {
-	return names{what: "the field's name in the records, not empty", pattern: fieldPattern, fits: fieldPatternExp.MatchString}
+	return names{what: "the field's name in the records, not empty", pattern: fieldPattern}
 }
 
 // text makes the shape of a text that parse accepts; what parse says is wrong is reported as it stands, followed by what is wanted.
@@ -84,9 +75,9 @@ func textOf(n ast.Node) (string, bool) {
 }
 
 // matching makes the shape of a text that a pattern accepts.
-func matching(what, pattern string, exp *regexp.Regexp) shape[string] {
-	return text(what, map[string]any{"pattern": pattern}, func(s string) (string, error) {
-		if !exp.MatchString(s) {
+func matching(what string, pattern *regexp.Regexp) shape[string] {
+	return text(what, map[string]any{"pattern": pattern.String()}, func(s string) (string, error) {
+		if !pattern.MatchString(s) {
 			return "", fmt.Errorf("%q will not do", shorten(s))
 		}
 		return s, nil
@@ -135,7 +126,7 @@ func duration(example string, positive bool) shape[time.Duration] {
 	if positive {
 		what, pattern = "a positive duration such as "+example, positivePattern
 	}
-	s := text(what, map[string]any{"pattern": pattern}, func(s string) (time.Duration, error) {
+	s := text(what, map[string]any{"pattern": pattern.String()}, func(s string) (time.Duration, error) {
 		length, err := parseDuration(s)
 		if err == nil && positive && length == 0 {
 			err = fmt.Errorf("%s is no length of time", s)
@@ -155,7 +146,7 @@ func duration(example string, positive bool) shape[time.Duration] {
 }
 
 func parseDuration(s string) (time.Duration, error) {
-	if !durationPatternExp.MatchString(s) {
+	if !durationPattern.MatchString(s) {
 		return 0, fmt.Errorf("%q is no duration", shorten(s))
 	}
 	digits := strings.TrimRight(s, "mshd")
@@ -223,7 +214,7 @@ func bytesOf(most int64) shape[int64] {
 		if !isText {
 			return number.read(d, n)
 		}
-		if !bytesPatternExp.MatchString(s) {
+		if !bytesPattern.MatchString(s) {
 			d.report(placeOf(n), fmt.Sprintf("%q is no size", shorten(s)), "want "+what)
 			return 0, false
 		}
@@ -236,7 +227,7 @@ func bytesOf(most int64) shape[int64] {
 		}
 		return v * unit, true
 	}
-	withUnit := &description{what: "such as 64 MiB", schema: map[string]any{"type": "string", "pattern": bytesPattern}}
+	withUnit := &description{what: "such as 64 MiB", schema: map[string]any{"type": "string", "pattern": bytesPattern.String()}}
 	return shape[int64]{description: description{what: what, either: []*description{&number.description, withUnit}}, read: read}
 }
 

@@ -32,7 +32,7 @@ func (d *description) jsonSchema(defs map[string]any) map[string]any {
 		}
 		return map[string]any{"$ref": "#/$defs/" + name}
 	case d.names != nil:
-		return map[string]any{"type": "object", "propertyNames": map[string]any{"pattern": d.names.pattern}, "additionalProperties": d.each.jsonSchema(defs), "minProperties": 1}
+		return map[string]any{"type": "object", "propertyNames": map[string]any{"pattern": d.names.pattern.String()}, "additionalProperties": d.each.jsonSchema(defs), "minProperties": 1}
 	case d.each != nil:
 		return map[string]any{"type": "array", "items": d.each.jsonSchema(defs), "minItems": 1, "uniqueItems": true}
 	case d.either != nil:

@@ -2,6 +2,7 @@ package features
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -165,8 +166,7 @@ func isMapping(n ast.Node) bool {
 // names is what the names of a mapping by name may be.
 type names struct {
 	what    string // completes "want …"
-	pattern string // for the JSON Schema
-	fits    func(name string) bool
+	pattern *regexp.Regexp
 }
 
 // byName makes the shape of a mapping whose keys are names that people choose, at least one. noun is what it maps, in the singular.
@@ -179,7 +179,7 @@ func byName[T any](noun string, rule names, item shape[T]) shape[[]named[T]] {
 		}
 		for _, e := range d.entries(n) {
 			one := named[T]{name: e.key, at: e.at}
-			if !rule.fits(e.key) {
+			if !rule.pattern.MatchString(e.key) {
 				d.report(e.at, fmt.Sprintf("%q is no name for a %s", shorten(e.key), noun), "want "+rule.what)
 			}
 			if n, usable := d.valueOf(e, item.what); usable {

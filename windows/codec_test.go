@@ -1,8 +1,11 @@
 package windows_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -113,6 +116,48 @@ func TestDecode_RefusesWhatAppendDidNotWrite(t *testing.T) {
 		c := slices.Clone(b)
 		c[i] ^= 1 << (i % 8)
 		checkDecode(t, m, c)
+	}
+}
+
+// More events, times or members than a limit lets Append write.
+func TestDecode_RefusesMoreThanTheLimit(t *testing.T) {
+	m := parse(t, "e: count over exact 9us limit 1\ns: count_distinct of int64 over lifetime limit 1\nl: timestamps over lifetime limit 1\n")
+	for _, c := range []struct {
+		bytes string
+		ok    bool
+	}{
+		{"0100" + "010001000100" + "020000", true},
+		{"0100" + "010002" + "00" + "020000", true}, // a set that has outgrown its limit
+		{"0100" + "010003" + "00" + "020000", false},
+		{"0100" + "010001000200" + "00" + "020000", false},
+		{"0100" + "010001000100" + "03000000", false},
+	} {
+		b, err := hex.DecodeString(c.bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Decode(b); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.bytes, err)
+		}
+	}
+}
+
+// ∞ − ∞ is another NaN on another processor; state knows one.
+func TestAppend_KnowsOneNaN(t *testing.T) {
+	m := compile(t, []windows.Spec{of("variance", windows.Double, lifetime, 0)}, 0)
+	e := m.New()
+	for _, f := range []float64{math.MaxFloat64, -math.MaxFloat64, math.MaxFloat64} { // the mean goes by −∞ to NaN
+		m.Apply(e, &windows.Event{Takes: []uint64{1}, Args: doubles(f)}, 0, nil)
+	}
+	b := m.Append(nil, reopen(t, m, e))
+	nan := binary.LittleEndian.AppendUint64(nil, math.Float64bits(math.NaN()))
+	at := bytes.Index(b, nan)
+	if at < 0 {
+		t.Fatalf("no NaN in %x", b)
+	}
+	b[at+7] |= 0x80
+	if _, err := m.Decode(b); !errors.Is(err, windows.ErrCorrupt) {
+		t.Errorf("another NaN: %v", err)
 	}
 }
 

@@ -2,15 +2,17 @@ package windows
 
 import "math/big"
 
-// Int128 adds up terms and returns the total, as it comes back from its bytes, and the double nearest to it.
+// Int128 adds up terms and returns 2⁴⁰ + 1 times the total, as it comes back from its bytes, and the double nearest to it.
 func Int128(terms []int64) (total *big.Int, nearest float64, ok bool) {
 	var x int128
 	for _, t := range terms {
 		x = x.plus(int128Of(t))
 	}
-	for range 6 { // into the high word
+	once := x
+	for range 40 { // into the high word
 		x = x.plus(x)
 	}
+	x = x.plus(once)
 	r := reader{b: x.encode(nil)}
 	back := r.int128()
 	total = new(big.Int).SetUint64(back.hi)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -158,14 +159,22 @@ func drawValue(t *rapid.T, k windows.Kind) windows.Value {
 	return windows.IntOf(n)
 }
 
-// lend makes ev share its strings with a buffer, and returns a function that overwrites it, as a decoder does with the next record.
+// lend makes ev's strings share a buffer, and returns a function that overwrites it, as a decoder does with the next record.
 func lend(ev windows.Event) (lent windows.Event, spoil func()) {
-	ev.Args = slices.Clone(ev.Args)
-	ev.Takes = slices.Clone(ev.Takes)
-	return ev, func() {
-		for i := range ev.Args {
-			ev.Args[i] = windows.StringOf("spoilt")
+	ev.Takes, ev.Args = slices.Clone(ev.Takes), slices.Clone(ev.Args)
+	var buffers [][]byte
+	for i, v := range ev.Args {
+		if v.Kind() == windows.String && v.Str() != "" {
+			b := []byte(v.Str())
+			ev.Args[i] = windows.StringOf(unsafe.String(&b[0], len(b)))
+			buffers = append(buffers, b)
 		}
-		ev.Takes[0] = 0
+	}
+	return ev, func() {
+		clear(ev.Takes)
+		clear(ev.Args)
+		for _, b := range buffers {
+			copy(b, "!!!!!!!!")
+		}
 	}
 }

@@ -151,7 +151,7 @@ func TestEvents_Errors(t *testing.T) {
 	var many strings.Builder
 	many.WriteString("ts,user\n")
 	rng := rand.New(rand.NewPCG(4, 4))
-	for range 50_000 {
+	for range 5_000 {
 		fmt.Fprintf(&many, "%d,%x\n", rng.Int64N(1e12), rng.Uint64())
 	}
 	whole := zipped(t, many.String())
@@ -172,8 +172,8 @@ func TestEvents_Errors(t *testing.T) {
 		{"gzip that does not say so", "e.csv", whole, nil, "e.csv:1: gzip by its first bytes; let its name end in .gz"},
 		{"cut short", "e.csv.gz", whole[:len(whole)/2], nil, "the gzip data is cut short; copy the file again, whole: unexpected EOF"},
 		{"cut short, lines", "e.jsonl.gz", whole[:len(whole)/2], nil, "the gzip data is cut short"},
-		{"cut short in its last bytes", "e.csv.gz", whole[:len(whole)-3], nil, "e.csv.gz:50002: the gzip data is cut short"},
-		{"a wrong checksum", "e.csv.gz", string(flipped), nil, "e.csv.gz:50002: the gzip data is damaged"},
+		{"cut short in its last bytes", "e.csv.gz", whole[:len(whole)-3], nil, "e.csv.gz:5002: the gzip data is cut short"},
+		{"a wrong checksum", "e.csv.gz", string(flipped), nil, "e.csv.gz:5002: the gzip data is damaged"},
 		{"something behind the gzip", "e.csv.gz", whole + "more of it, and not gzip", nil, "followed by what is not gzip"},
 		{"a short row", "e.csv", "ts,user\n1,a\n\n2\n", nil, "e.csv:4: the row has 1 cells, the header 2"},
 		{"a long row, after one of two lines", "e.csv", "ts,user\n1,\"a\nb\"\n2,b,c\n", nil, "e.csv:4: the row has 3 cells, the header 2"},

@@ -2,9 +2,9 @@ package decode
 
 import "sync/atomic"
 
-// Most producers write the names of a record in one order, record after record. So the decoder keeps the shape of one record, the names at its top level in order, all different and without
-// escapes, and follows it: where the next name of a record is the shape's next, one comparison of bytes says what it is for, and that no name before it was the same. Where a record departs from
-// the shape, the general way goes on from there. What a record decodes to never depends on the shape; only how fast does. (Measured on the ysbf record: 377 ns without, see doc.go for with.)
+// shape is the names at the top level of one record, in order, all different and without escapes. Most producers write their names in one order, record after record, so the decoder keeps the
+// shape of one of them and follows it: where a record's next name is the shape's next, one comparison of bytes says what the name is for, and that no name before it was the same.
+// Where a record departs from the shape, the general way goes on from that place. What a record decodes to never depends on the shape; only how fast (the ysbf record: 218 ns with it, 377 without).
 type shape []member
 
 type member struct {

@@ -184,16 +184,23 @@ func (w *written) slice(partition int, start, end int64) []batch.Record {
 	return in
 }
 
-// ends are the partitions' last stable offsets, as the cluster's admin tells them.
+// ends waits until no transaction is open, whose markers a broker writes in its own time, and returns the partitions' ends.
 func (w *written) ends(t testing.TB) []int64 {
 	t.Helper()
-	listed, err := kadm.NewClient(w.client).ListCommittedOffsets(within(t), w.topic)
-	must(t, err)
-	must(t, listed.Error())
-	ends := make([]int64, len(w.want))
-	for p := range ends {
-		l, _ := listed.Lookup(w.topic, int32(p))
-		ends[p] = l.Offset
+	admin, ctx := kadm.NewClient(w.client), within(t)
+	for {
+		all, err := admin.ListEndOffsets(ctx, w.topic)
+		must(t, err)
+		stable, err := admin.ListCommittedOffsets(ctx, w.topic)
+		must(t, err)
+		ends, settled := make([]int64, len(w.want)), true
+		for p := range ends {
+			last, _ := all.Lookup(w.topic, int32(p))
+			l, _ := stable.Lookup(w.topic, int32(p))
+			ends[p], settled = l.Offset, settled && l.Err == nil && l.Offset == last.Offset
+		}
+		if settled {
+			return ends
+		}
 	}
-	return ends
 }

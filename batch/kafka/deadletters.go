@@ -73,22 +73,26 @@ func (d *DeadLetters) Publish(ctx context.Context, out *batch.Output) (batch.Out
 	if len(records) == 0 {
 		return batch.Outcome{}, nil
 	}
-	var tooLarge []*kgo.Record
 	for _, r := range d.client.ProduceSync(ctx, records...) {
-		switch {
-		case r.Err == nil:
-		case errors.Is(r.Err, kerr.MessageTooLarge) && len(r.Record.Value) > 0:
-			tooLarge = append(tooLarge, omitValue(r.Record))
-		default:
-			return batch.Outcome{}, produceError(r.Record.Topic, r.Err)
+		err := r.Err
+		if errors.Is(err, kerr.MessageTooLarge) {
+			err = d.alone(ctx, r.Record)
 		}
-	}
-	if len(tooLarge) > 0 {
-		if r := d.client.ProduceSync(ctx, tooLarge...); r.FirstErr() != nil {
-			return batch.Outcome{}, produceError(tooLarge[0].Topic, r.FirstErr())
+		if err != nil {
+			return batch.Outcome{}, produceError(r.Record.Topic, err)
 		}
 	}
 	return batch.Outcome{}, nil
+}
+
+// alone produces a record whose batch was too large: it may fit by itself, and else it goes without its value.
+func (d *DeadLetters) alone(ctx context.Context, r *kgo.Record) error {
+	again := &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	err := d.client.ProduceSync(ctx, again).FirstErr()
+	if errors.Is(err, kerr.MessageTooLarge) && len(r.Value) > 0 {
+		err = d.client.ProduceSync(ctx, omitValue(r)).FirstErr()
+	}
+	return err
 }
 
 func produceError(topic string, err error) error {

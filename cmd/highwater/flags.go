@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"os"
 	"time"
 
 	"highwater/store/online"
@@ -13,12 +14,13 @@ type redisFlags struct {
 	RedisCluster  bool     `help:"Redis is a cluster (found out by itself where several addresses are given)."`
 	RedisUsername string   `help:"User name for Redis ACLs."`
 	AllowEviction bool     `help:"Start although Redis may evict keys (its maxmemory-policy): features would vanish silently."`
-
-	password string
 }
 
+// redisPassword is read from the environment, never from a flag: flags are seen by everyone who can list processes.
+const redisPassword = "HIGHWATER_REDIS_PASSWORD"
+
 func (f redisFlags) options(project string, tombstoneTTL time.Duration, log *slog.Logger) online.Options {
-	return online.Options{Project: project, Addrs: f.Redis, Cluster: f.RedisCluster, Username: f.RedisUsername, Password: f.password,
+	return online.Options{Project: project, Addrs: f.Redis, Cluster: f.RedisCluster, Username: f.RedisUsername, Password: os.Getenv(redisPassword),
 		TombstoneTTL: tombstoneTTL, AllowEviction: f.AllowEviction, Log: log}
 }
 

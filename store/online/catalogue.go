@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"highwater/batch"
@@ -57,16 +58,18 @@ func (s *Store) WriteCatalogue(ctx context.Context, c features.Catalogue) error 
 // recordSchemas stores the schemas of the vectors' views, where that has not been done yet: a plan that was pending when the definitions changed still writes the older shape.
 func (s *Store) recordSchemas(ctx context.Context, vectors []features.Vector) error {
 	fields := map[string]string{}
-	var last *features.View
+	var views []*features.View // met so far: few
 	for i := range vectors {
-		if v := vectors[i].View; v != last {
-			last = v
-			if s.shelf.has(keys.SchemaField(v.Name, v.Schema.ID)) {
-				continue
-			}
-			if err := addSchema(fields, v.Name, v.Schema); err != nil {
-				return err
-			}
+		v := vectors[i].View
+		if slices.Contains(views, v) {
+			continue
+		}
+		views = append(views, v)
+		if s.shelf.has(keys.SchemaField(v.Name, v.Schema.ID)) {
+			continue
+		}
+		if err := addSchema(fields, v.Name, v.Schema); err != nil {
+			return err
 		}
 	}
 	return s.shelve(ctx, fields)

@@ -29,8 +29,10 @@ func TestRedis(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
-	w, _ := clusterWorld(t)
+	w, cluster := clusterWorld(t)
 	conformance(t, w)
+	t.Run("Fetch_KeepsAMarkForAWhile", func(t *testing.T) { testMarkIsKept(t, w) })
+	t.Run("Publish_WhileASlotMoves", func(t *testing.T) { testSlotMoves(t, w, cluster) })
 }
 
 // conformance is what every Redis must do for us, embedded, real or in a cluster.
@@ -245,7 +247,7 @@ func testMany(t *testing.T, w *world) {
 	o := w.project()
 	s, r := openStore(t, o), openReader(t, o)
 	vectors := func(sequence uint64) (all []features.Vector) {
-		for i := range 6000 {
+		for i := range 3000 {
 			view := clicks()
 			if i%3 == 0 {
 				view = visits()
@@ -258,10 +260,10 @@ func testMany(t *testing.T, w *world) {
 		}
 		return all
 	}
-	publish(t, s, batch.Outcome{Written: 6000}, vectors(1)...)
+	publish(t, s, batch.Outcome{Written: 3000}, vectors(1)...)
 	w.expectStored(t, o, vectors(1)...)
-	second := append(vectors(2)[:2500], vectors(1)[2500:]...)
-	publish(t, s, batch.Outcome{Written: 2500, Equal: 3500}, second...)
+	second := append(vectors(2)[:1100], vectors(1)[1100:]...)
+	publish(t, s, batch.Outcome{Written: 1100, Equal: 1900}, second...)
 	w.expectStored(t, o, second...)
 
 	var wanted []features.VectorKey

@@ -109,9 +109,9 @@ func TestErrors_WhileRedisIsDown(t *testing.T) {
 	o := w.project()
 	m.Close()
 	s := openStore(t, o)
-	expectOutage(t, s.Check(t.Context()), "check the online store", m.Addr(), "is Redis running")
+	expectOutage(t, s.Check(t.Context()), "check the online store", o.Addrs[0], "is Redis running")
 	_, err := s.Publish(t.Context(), output(live(clicks(), "a", version(1, 1), 0)))
-	expectOutage(t, err, "publish 1 vectors", m.Addr())
+	expectOutage(t, err, "publish 1 vectors", o.Addrs[0])
 	if err := m.Restart(); err != nil {
 		t.Fatal(err)
 	}
@@ -336,8 +336,7 @@ func TestRedis_Passwords(t *testing.T) {
 
 // What only a cluster can show.
 
-func TestCluster_MovesASlot(t *testing.T) {
-	w, cluster := clusterWorld(t)
+func testSlotMoves(t *testing.T, w *world, cluster *redistest.Cluster) {
 	o := w.project()
 	s, r := openStore(t, o), openReader(t, o)
 	bucket := keys.Bucket("u0")
@@ -375,9 +374,6 @@ func TestCluster_MovesASlot(t *testing.T) {
 	slot.end()
 	publish(t, s, batch.Outcome{Written: 40}, next(4)...) // MOVED
 	expectFetched(t, r, wanted, version(1, 4))
-	if err := w.client.(*redis.ClusterClient).ForEachMaster(t.Context(), func(ctx context.Context, c *redis.Client) error { return c.Ping(ctx).Err() }); err != nil {
-		t.Fatal(err)
-	}
 	w.client.(*redis.ClusterClient).ReloadState(t.Context())
 	w.expectStored(t, o, next(4)...)
 }
@@ -448,36 +444,29 @@ func (m *slotMove) end() {
 	}
 }
 
-func TestCluster_MarkIsReadAgainAfterAWhile(t *testing.T) {
-	w, _ := clusterWorld(t)
+func testMarkIsKept(t *testing.T, w *world) {
 	o := w.project()
 	s, r := openStore(t, o), openReader(t, o)
-	mark := func() features.Version {
+	expectMark := func(sequence uint64) {
 		t.Helper()
 		got, err := r.Fetch(t.Context(), []features.VectorKey{{View: "clicks", Entity: "a"}})
-		if err != nil {
+		if err != nil || got.Mark.Version != version(1, sequence) {
+			t.Errorf("mark %+v, %v; want sequence %d", got.Mark, err, sequence)
+		}
+	}
+	restore := func(sequence uint64) {
+		t.Helper()
+		if err := s.Restore(t.Context(), batch.Key{Version: version(1, sequence), Log: "log"}); err != nil {
 			t.Fatal(err)
 		}
-		return got.Mark.Version
 	}
-	for sequence := range uint64(3) {
-		if err := s.Restore(t.Context(), batch.Key{Version: version(1, sequence+1), Log: "log"}); err != nil {
-			t.Fatal(err)
-		}
-		if got := mark(); got != version(1, sequence+1) {
-			t.Errorf("mark %v, want sequence %d", got, sequence+1)
-		}
-		if sequence == 1 {
-			r.SetMarkAge(time.Hour)
-			defer func() {
-				if got := mark(); got != version(1, 2) {
-					t.Errorf("a mark that is kept for an hour changed to %v", got)
-				}
-			}()
-			break
-		}
-	}
-	if err := s.Restore(t.Context(), batch.Key{Version: version(1, 9), Log: "log"}); err != nil {
-		t.Fatal(err)
-	}
+	restore(1)
+	expectMark(1)
+	restore(2)
+	expectMark(2)
+	r.SetMarkAge(time.Hour)
+	restore(3)
+	expectMark(2) // a kept mark understates
+	r.SetMarkAge(0)
+	expectMark(3)
 }

@@ -337,14 +337,16 @@ func (c *change) commit(ctx context.Context, p batch.Position) error {
 // writeTimers puts the moves of the timer index into the batch, in key order, and returns the floors after it.
 func (c *change) writeTimers() (floor [batch.TimerClocks]int64, err error) {
 	// Stable by the order in which they were noted, which is that of the entities: within a clock, a time and a view the texts ascend by themselves, and a timer that went and came back stays.
-	slices.SortStableFunc(c.timers, func(a, b timerMove) int {
+	if envInt("SORT",1)==1 { slices.SortStableFunc(c.timers, func(a, b timerMove) int {
 		return cmp.Or(cmp.Compare(a.clock, b.clock), cmp.Compare(a.at, b.at), cmp.Compare(a.view, b.view))
-	})
+	}) }
+	sd := envInt("SD",0)==1
 	floor = c.s.floor
 	for _, m := range c.timers {
 		c.key = keys.AppendTimer(c.key[:0], m.clock, m.at, c.bound.views[m.view].name, m.text)
 		if m.remove {
-			err = c.batch.Delete(c.key, nil)
+			if sd {err = c.batch.SingleDelete(c.key, nil)} else {
+			err = c.batch.Delete(c.key, nil)}
 		} else {
 			floor[m.clock] = min(floor[m.clock], m.at)
 			err = c.batch.Set(c.key, nil, nil)

@@ -160,7 +160,11 @@ func pebbleOptions(o Options, lock *pebble.Lock) *pebble.Options {
 		WALBytesPerSync:             1 << 20,
 		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
 	}
-	po.TargetFileSizes[0] = 8 << 20
+	po.TargetFileSizes[0] = int64(envInt("FILE", 8)) << 20
+	for i := range po.Levels {
+		po.Levels[i].BlockSize = envInt("BLOCK", 4096)
+		po.Levels[i].IndexBlockSize = envInt("INDEX", 4096)
+	}
 	return po
 }
 
