@@ -17,22 +17,27 @@ type viewRows struct {
 	ids   map[string]int32 // entity text → entity
 	texts []string         // by entity
 
-	// One element a row, in the order of the log.
-	entity    []int32
-	time      []int64
-	offset    []int64
-	partition []int32
-	takes     []uint64        // words a row
-	args      []windows.Value // columns a row; strings share the records' bytes
+	// In the order of the log, as they came.
+	rows  []row
+	takes []uint64        // words a row
+	args  []windows.Value // columns a row; strings share the records' bytes
 
-	// After group: entities by text, and for each its rows in the order of the log.
-	sorted []int32 // entities, by text
-	starts []int32 // by entity: its first element in order; one more at the end
-	order  []int32 // rows, grouped by entity
+	// After group: the entities by text, and the rows by entity in that order, each entity's in the order of the log.
+	sorted  []int32 // entities, by text
+	starts  []int32 // by place in sorted: the entity's first element in grouped; one more at the end
+	grouped []row
 
 	keyless int64
 	key     []byte          // scratch
 	keys    []windows.Value // scratch
+}
+
+// row is one event of a view, but for its takes and args.
+type row struct {
+	time, offset int64
+	partition    int32
+	entity       int32
+	at           int32 // which row it was in the order of the log: where its takes and args are
 }
 
 func newViewRows(v *features.View) *viewRows {
@@ -44,7 +49,7 @@ func (r *viewRows) reset() {
 	clear(r.texts)
 	clear(r.args)
 	r.texts, r.args = r.texts[:0], r.args[:0]
-	r.entity, r.time, r.offset, r.partition, r.takes = r.entity[:0], r.time[:0], r.offset[:0], r.partition[:0], r.takes[:0]
+	r.rows, r.takes = r.rows[:0], r.takes[:0]
 	r.keyless = 0
 }
 
@@ -69,10 +74,7 @@ func (r *viewRows) add(fields []windows.Value, eventTime, offset int64, partitio
 		r.ids[text] = id
 		r.texts = append(r.texts, text)
 	}
-	r.entity = append(r.entity, id)
-	r.time = append(r.time, eventTime)
-	r.offset = append(r.offset, offset)
-	r.partition = append(r.partition, partition)
+	r.rows = append(r.rows, row{time: eventTime, offset: offset, partition: partition, entity: id, at: int32(len(r.rows))})
 	for w := 0; w < r.words; w++ {
 		r.takes = append(r.takes, r.takesWord(fields, w))
 	}
@@ -92,35 +94,39 @@ func (r *viewRows) takesWord(fields []windows.Value, w int) uint64 {
 	return word
 }
 
-// group orders the rows by entity, and the entities by text: a counting sort that keeps the order of the log within each.
+// group orders the entities by text and the rows by entity, so that transform reads straight through them: a counting sort, which keeps the order of the log within each.
 func (r *viewRows) group() {
 	n := len(r.texts)
-	r.starts = append(r.starts[:0], make([]int32, n+1)...)
-	for _, e := range r.entity {
-		r.starts[e+1]++
-	}
-	for i := range n {
-		r.starts[i+1] += r.starts[i]
-	}
-	next := append([]int32(nil), r.starts[:n]...)
-	r.order = slices.Grow(r.order[:0], len(r.entity))[:len(r.entity)]
-	for row, e := range r.entity {
-		r.order[next[e]] = int32(row)
-		next[e]++
-	}
 	r.sorted = r.sorted[:0]
 	for i := range n {
 		r.sorted = append(r.sorted, int32(i))
 	}
 	slices.SortFunc(r.sorted, func(a, b int32) int { return strings.Compare(r.texts[a], r.texts[b]) })
+	count := make([]int32, n) // by entity: its rows; then, where its next one goes
+	for i := range r.rows {
+		count[r.rows[i].entity]++
+	}
+	r.starts = append(r.starts[:0], 0)
+	for place, entity := range r.sorted {
+		start := r.starts[place]
+		r.starts = append(r.starts, start+count[entity])
+		count[entity] = start
+	}
+	r.grouped = slices.Grow(r.grouped[:0], len(r.rows))[:len(r.rows)]
+	for i := range r.rows {
+		e := r.rows[i].entity
+		r.grouped[count[e]] = r.rows[i]
+		count[e]++
+	}
 }
 
-// of returns the rows of an entity, in the order of the log.
-func (r *viewRows) of(entity int32) []int32 { return r.order[r.starts[entity]:r.starts[entity+1]] }
+// of returns the rows of the entity at a place in sorted, in the order of the log.
+func (r *viewRows) of(place int32) []row { return r.grouped[r.starts[place]:r.starts[place+1]] }
 
 // event fills ev with a row.
-func (r *viewRows) event(row int32, ev *windows.Event) {
-	ev.Time, ev.Offset, ev.Partition = r.time[row], r.offset[row], r.partition[row]
-	ev.Takes = r.takes[int(row)*r.words : (int(row)+1)*r.words]
-	ev.Args = r.args[int(row)*r.columns : (int(row)+1)*r.columns]
+func (r *viewRows) event(row *row, ev *windows.Event) {
+	ev.Time, ev.Offset, ev.Partition = row.time, row.offset, row.partition
+	at := int(row.at)
+	ev.Takes = r.takes[at*r.words : (at+1)*r.words]
+	ev.Args = r.args[at*r.columns : (at+1)*r.columns]
 }

@@ -90,13 +90,13 @@ func (t *transformer) view(ctx context.Context, view int, due []string) error {
 	rows := t.in.views[view]
 	tally := rows.view.Machine.NewTally()
 	texts := make([]string, 0, chunkEntities)
-	ids := make([]int32, 0, chunkEntities) // into rows; -1 for an entity that is only due
+	places := make([]int32, 0, chunkEntities) // in rows.sorted; -1 for an entity that is only due
 	flush := func() error {
 		if len(texts) == 0 {
 			return nil
 		}
-		err := t.entities(ctx, view, texts, ids, tally)
-		texts, ids = texts[:0], ids[:0]
+		err := t.entities(ctx, view, texts, places, tally)
+		texts, places = texts[:0], places[:0]
 		return err
 	}
 	for i, j := 0, 0; i < len(rows.sorted) || j < len(due); {
@@ -108,10 +108,10 @@ func (t *transformer) view(ctx context.Context, view int, due []string) error {
 			}
 		}
 		if order <= 0 {
-			texts, ids = append(texts, rows.texts[rows.sorted[i]]), append(ids, rows.sorted[i])
+			texts, places = append(texts, rows.texts[rows.sorted[i]]), append(places, int32(i))
 			i++
 		} else {
-			texts, ids = append(texts, due[j]), append(ids, -1)
+			texts, places = append(texts, due[j]), append(places, -1)
 		}
 		if order >= 0 {
 			j++
@@ -130,17 +130,17 @@ func (t *transformer) view(ctx context.Context, view int, due []string) error {
 }
 
 // entities transforms one chunk of a view's entities and emits their vectors.
-func (t *transformer) entities(ctx context.Context, view int, texts []string, ids []int32, tally *windows.Tally) error {
+func (t *transformer) entities(ctx context.Context, view int, texts []string, places []int32, tally *windows.Tally) error {
 	entities, err := t.change.Load(view, texts)
 	if err != nil {
 		return err
 	}
 	out := t.chunks()
 	for i, e := range entities {
-		if ids[i] >= 0 {
-			t.apply(e, ids[i], tally)
+		if places[i] >= 0 {
+			t.apply(e, places[i], tally)
 		}
-		if err := t.advance(e, ids[i] >= 0, out, tally); err != nil {
+		if err := t.advance(e, places[i] >= 0, out, tally); err != nil {
 			return err
 		}
 	}
@@ -148,10 +148,11 @@ func (t *transformer) entities(ctx context.Context, view int, texts []string, id
 }
 
 // apply adds an entity's events to its windows, in the order of the log.
-func (t *transformer) apply(e *Entity, id int32, tally *windows.Tally) {
+func (t *transformer) apply(e *Entity, place int32, tally *windows.Tally) {
 	rows := t.in.views[e.View]
-	for _, row := range rows.of(id) {
-		rows.event(row, &t.event)
+	of := rows.of(place)
+	for i := range of {
+		rows.event(&of[i], &t.event)
 		rows.view.Machine.Apply(e.Windows, &t.event, t.in.before.watermark, tally)
 	}
 }

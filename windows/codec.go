@@ -77,8 +77,8 @@ func (tr *track) decode(r *reader, ts *tiles, eventTime int64) {
 	if rows == 0 {
 		return
 	}
-	if eventTime == NoTime || tr.span.clock == noClock && rows > 1 {
-		r.fail("tiles that cannot be")
+	if eventTime == NoTime {
+		r.fail("tiles without an event")
 		return
 	}
 	// Room for one tile more: the next event's.
@@ -100,7 +100,7 @@ func (tr *track) decode(r *reader, ts *tiles, eventTime int64) {
 			r.fail("a tile without content")
 		}
 	}
-	if oldest := ts.index[0]; oldest < tr.span.tile(-maxTime) {
+	if oldest := ts.index[0]; oldest < tr.span.tile(-maxTime) { // a lifetime has but the tile 0
 		r.fail("a tile out of range")
 	}
 }

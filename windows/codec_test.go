@@ -119,8 +119,8 @@ func TestDecode_RefusesWhatAppendDidNotWrite(t *testing.T) {
 	}
 }
 
-// More events, times or members than a limit lets Append write.
-func TestDecode_RefusesMoreThanTheLimit(t *testing.T) {
+// More events, times or members than a limit lets Append write, and tiles that it would have left out.
+func TestDecode_RefusesWhatCannotBe(t *testing.T) {
 	m := parse(t, "e: count over exact 9us limit 1\ns: count_distinct of int64 over lifetime limit 1\nl: timestamps over lifetime limit 1\n")
 	for _, c := range []struct {
 		bytes string
@@ -131,6 +131,9 @@ func TestDecode_RefusesMoreThanTheLimit(t *testing.T) {
 		{"0100" + "010003" + "00" + "020000", false},
 		{"0100" + "010001000200" + "00" + "020000", false},
 		{"0100" + "010001000100" + "03000000", false},
+		{"0100" + "01000000" + "00", false},                     // a tile without content
+		{"0100" + "02" + "00010000" + "00010000" + "00", false}, // two tiles of a lifetime
+		{"01ffffffffffffffffff01" + "0100010000" + "00", false}, // a tile, and no event
 	} {
 		b, err := hex.DecodeString(c.bytes)
 		if err != nil {

@@ -70,8 +70,8 @@ func trimLineEnd(line string) string {
 	return line
 }
 
-// nextCell reads the cell at i, and returns the place of the comma after it, or the row's end. Where the cell is not well-formed, ok is false and next is the place of the fault.
-// A cell shares the row's bytes, unless it holds doubled quotes.
+// nextCell reads the cell at i, and returns the place of the comma after it, or the row's end. Where the cell is not well-formed, ok is false and next is
+// the place of the fault. A cell shares the row's bytes, unless it holds doubled quotes.
 func nextCell(text string, i int) (cell string, next int, ok bool) {
 	if i == len(text) || text[i] != '"' {
 		start := i

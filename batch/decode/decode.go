@@ -30,7 +30,8 @@ type target struct {
 // none is the field of a target that fills none.
 const none = -1
 
-// anyScalar is the kind of a field whose text alone is wanted, whatever its type: the key of an event file, where the source does not declare it. No source declares a Null.
+// anyScalar is the kind of a field whose text alone is wanted, whatever its type: the key of an event file, where the source does not declare it. No source
+// declares a Null.
 const anyScalar = windows.Null
 
 // targets returns what the names of s's records are for, the declared fields first and in order.

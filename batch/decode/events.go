@@ -61,7 +61,8 @@ func OpenEvents(path string, s *features.Source) (*Events, error) {
 	return e, nil
 }
 
-// NewEvents reads events from r, whose form is told by name as [OpenEvents] tells it by the path. Where r knows its size (an fs.File, a bytes.Reader), Progress has a total.
+// NewEvents reads events from r, whose form is told by name as [OpenEvents] tells it by the path. Where r knows its size (an fs.File, a bytes.Reader),
+// Progress has a total.
 func NewEvents(name string, r io.Reader, s *features.Source) (*Events, error) {
 	e := &Events{name: name, source: s, counted: &countingReader{r: r}, total: sizeOf(r), lookup: newLookup(s)}
 	plain, zipped := strings.CutSuffix(name, ".gz")
@@ -119,7 +120,8 @@ func (e *Events) Rows() iter.Seq2[EventRow, error] {
 	}
 }
 
-// Progress returns how many bytes have been read, as they stand in the file (compressed ones, where it is), and how many there are; total is 0 where that is not known.
+// Progress returns how many bytes have been read, as they stand in the file (compressed ones, where it is), and how many there are; total is 0 where that is
+// not known.
 func (e *Events) Progress() (read, total int64) { return e.counted.n.Load(), e.total }
 
 // Missing returns the declared fields that a CSV file's header lacks: they will be null in every event. Worth a warning.

@@ -39,8 +39,8 @@ func newLookup(s *features.Source) lookup {
 	return l
 }
 
-// of returns the key and the event time of a record, each as far as there is one. A record that is no event, for a field of the wrong type, say, can still have both; one that is malformed has neither.
-// The key is lent until the next call.
+// of returns the key and the event time of a record, each as far as there is one. A record that is no event, for a field of the wrong type, say, can still
+// have both; one that is malformed has neither. The key is lent until the next call.
 func (l *lookup) of(value []byte) (key []byte, eventTime int64) {
 	l.record.Value = value
 	r := l.read(&l.record, l.fields)

@@ -67,8 +67,9 @@ func (t *nameTable) find(name string, hash uint64) *target {
 	}
 }
 
-// nameSet holds the names seen in one object, so as to find the second of a kind exactly. Up to few names are kept in place, behind a filter of one bit a hash:
-// a name whose bit is clear is new, and only one whose bit is set is compared with those before it. Beyond few a map takes over, whose hashing an adversary cannot foresee.
+// nameSet holds the names seen in one object, so as to find the second of a kind exactly. Up to few names are kept in place, behind a filter of one bit a
+// hash: a name whose bit is clear is new, and only one whose bit is set is compared with those before it. Beyond few a map takes over, whose hashing an
+// adversary cannot foresee.
 type nameSet struct {
 	filter uint64
 	count  int

@@ -28,7 +28,8 @@ const (
 	exponentLimit  = 1 << 40 // far beyond what any record has digits for, far below what overflows
 )
 
-// scanNumber reads the number at the start of s into n and returns its length. Where s does not start with a number it returns the place of the offending byte and false.
+// scanNumber reads the number at the start of s into n and returns its length. Where s does not start with a number it returns the place of the offending
+// byte and false.
 func scanNumber(s string, n *number) (length int, ok bool) {
 	i := 0
 	*n = number{}

@@ -55,7 +55,8 @@ func oracleJSON(s *features.Source, value []byte) verdict {
 	return v
 }
 
-// topLevel returns the names and values of a record's object; ok is false where the record is malformed. A value that is an object or an array is given as its json.Delim.
+// topLevel returns the names and values of a record's object; ok is false where the record is malformed. A value that is an object or an array is given as
+// its json.Delim.
 func topLevel(value []byte) (names []string, values []any, ok bool) {
 	if !utf8.Valid(value) || !json.Valid(value) || halfSurrogate(value) {
 		return nil, nil, false

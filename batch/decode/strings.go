@@ -41,8 +41,9 @@ func (s *scanner) skipString(i int) int {
 	return end + 1
 }
 
-// plainEnd returns the place of the first byte from i on that is not plain: a quote, a backslash, a control character, or not ASCII; the length of s where all are plain.
-// It looks at eight bytes at a time. In special, each byte's highest bit is set where it is not plain; a borrow may set bits above the first such byte, but never below it.
+// plainEnd returns the place of the first byte from i on that is not plain: a quote, a backslash, a control character, or not ASCII; the length of s where
+// all are plain. It looks at eight bytes at a time. In special, each byte's highest bit is set where it is not plain; a borrow may set bits above the first
+// such byte, but never below it.
 func plainEnd(s string, i int) int {
 	const (
 		ones    = 0x0101010101010101

@@ -35,9 +35,9 @@ func micros(v int64, unit features.Unit) (us int64, ok bool) {
 	}
 }
 
-// parseRFC3339 reads a date and time as RFC 3339 writes it (2024-05-06T07:08:09.123+02:00), in µs. Letters may be small, and the T a space, as its section 5.6 allows.
-// Digits finer than a microsecond are dropped, which rounds down. A leap second (:60) is refused, for it has no place in Unix time.
-// Years run from 0 to 9999 as written, and an offset may carry a time beyond: see inYears.
+// parseRFC3339 reads a date and time as RFC 3339 writes it (2024-05-06T07:08:09.123+02:00), in µs. Letters may be small, and the T a space, as its section
+// 5.6 allows. Digits finer than a microsecond are dropped, which rounds down. A leap second (:60) is refused, for it has no place in Unix time. Years run
+// from 0 to 9999 as written, and an offset may carry a time beyond: see inYears.
 func parseRFC3339(s string) (us int64, ok bool) {
 	const layout = "0000-00-00T00:00:00"
 	if len(s) < len(layout)+1 || s[4] != '-' || s[7] != '-' || s[13] != ':' || s[16] != ':' {
@@ -120,8 +120,8 @@ func daysIn(year, month int) int {
 	return 31
 }
 
-// daysSinceEpoch counts the days from 1970-01-01 to a date of the proleptic Gregorian calendar. It counts years from March, so that a leap day is a year's last:
-// then the days before a month are (153·m + 2) / 5, and whole years hold 365 each and their leap days.
+// daysSinceEpoch counts the days from 1970-01-01 to a date of the proleptic Gregorian calendar. It counts years from March, so that a leap day is a year's
+// last: then the days before a month are (153·m + 2) / 5, and whole years hold 365 each and their leap days.
 func daysSinceEpoch(year, month, day int) int64 {
 	const marchOfYearZero = -719_468 // 0000-03-01, in days since 1970-01-01
 	y, m := year, month-3

@@ -38,6 +38,7 @@ func testUndisturbed(t *testing.T, c cluster) {
 		"lost before the start":              testLostAtStart,
 		"lost in the middle":                 testLostMidRun,
 		"lost and accepted":                  testAcceptLoss,
+		"all lost and accepted":              testAllLost,
 		"beyond the end":                     testBeyond,
 		"refused topics":                     testRefused,
 		"deleted":                            testDeleted,
@@ -45,6 +46,7 @@ func testUndisturbed(t *testing.T, c cluster) {
 		"large records":                      testLarge,
 		"memory":                             testMemory,
 		"a plan beyond memory":               testPlanBeyondMemory,
+		"a wait beyond memory":               testWaitBeyondMemory,
 		"a wait that ends":                   testTakeCancelled,
 		"ends and commits":                   testEndsAndCommits,
 	} {
@@ -300,6 +302,19 @@ func testAcceptLoss(t *testing.T, c cluster) {
 	same(t, r.got[0][:n-5], w.slice(0, 0, int64(n-5))) // what had been fetched before
 }
 
+// Retention takes everything: the position passes over it, with no record behind it to show where it ends.
+func testAllLost(t *testing.T, c cluster) {
+	topic := newTopic(t, c, 1, nil)
+	w := write(t, c, topic, 1)
+	fill(t, w, 30)
+	r := read(t, open(t, c, kafka.Options{MemoryBytes: 64 << 10, AcceptLoss: true}, topic), 0)
+	r.limits = func() (int64, int64) { return 1 << 40, 1 << 40 }
+	r.memoryFull(64 << 10)
+	must(t, c.DeleteRecords(topic, 0, 30))
+	r.until([]int64{30})
+	same(t, r.got[0], w.slice(0, 0, int64(len(r.got[0]))))
+}
+
 func testBeyond(t *testing.T, c cluster) {
 	topic := newTopic(t, c, 1, nil)
 	write(t, c, topic, 1).records(t, 0, 10, 10)
@@ -395,6 +410,11 @@ func testMemory(t *testing.T, c cluster) {
 	s := open(t, c, kafka.Options{MemoryBytes: bound}, topic)
 	r := read(t, s, 0, 0)
 	r.limits = func() (int64, int64) { return 1 << 40, 1 << 40 }
+	r.memoryFull(bound)
+	for range 30 { // nobody takes anything for a while: long enough for all of it to be fetched
+		_, err := s.Ends(within(t))
+		must(t, err)
+	}
 	most := int64(0)
 	for ctx := within(t); behind(r.at, []int64{8000, 8000}); {
 		c, err := r.cut(ctx)
@@ -425,13 +445,31 @@ func testPlanBeyondMemory(t *testing.T, c cluster) {
 	s := open(t, c, kafka.Options{MemoryBytes: 128 << 10}, topic)
 	r := read(t, s, 0, 0)
 	r.memoryFull(128 << 10)
-	w.records(t, 1, 1, 10) // this wakes a reader that had wrongly stopped for good
 	for range 10 {
 		w.records(t, 1, 500, 200)
 	}
-	must(t, r.take(within(t), []int64{1, 5001}))
+	must(t, r.take(within(t), []int64{1, 5000}))
 	same(t, r.got[1], w.want[1])
-	r.until([]int64{20, 5001})
+	r.until([]int64{20, 5000})
+	same(t, r.got[0], w.want[0])
+}
+
+// While memory is full and a Take waits, only what it waits for is fetched; when it gives up, everything is again.
+func testWaitBeyondMemory(t *testing.T, c cluster) {
+	topic := newTopic(t, c, 2, nil)
+	w := write(t, c, topic, 2)
+	fill(t, w, 20)
+	s := open(t, c, kafka.Options{MemoryBytes: 128 << 10}, topic)
+	r := read(t, s, 0, 0)
+	r.memoryFull(128 << 10)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if err := r.take(ctx, []int64{1, 5}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("error %v, want %v", err, context.DeadlineExceeded)
+	}
+	for at := int64(1); at <= 20; at++ {
+		must(t, r.take(within(t), []int64{at, 0}))
+	}
 	same(t, r.got[0], w.want[0])
 }
 

@@ -112,7 +112,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 		close(complete)
 		var sum batch.Stages
 		vectors, batches := int64(0), 0
-		e, err := newEngine(ctx, engineOptions{project: p, brokers: broker.Addrs(), redis: redisFlags{Redis: []string{server.Addr}}, dataDir: b.TempDir(), cacheBytes: 128 << 20,
+		e, err := newEngine(ctx, engineOptions{project: p, brokers: broker.Addrs(), redis: redisFlags{Redis: []string{server.Addr}}, dataDir: b.TempDir(), cacheBytes: int64(envInt("HIGHWATER_CACHE_MIB", 128)) << 20,
 			tombstoneTTL: 7 * 24 * time.Hour, registry: prometheus.NewRegistry(), log: slog.New(slog.DiscardHandler), complete: complete, onDrained: cancel,
 			onBatch: func(s batch.BatchStats) {
 				vectors, batches = vectors+s.Vectors, batches+1

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// BenchmarkUpsert publishes 20,000 vectors of about 180 bytes again and again, each time under the next version, and measures beside it, turn by turn, raw pipelined SET of the same keys
-// and values, ready-made, over as many connections and as many keys a round trip. It prints keys a second of both, and the ratio. HIGHWATER_REDIS is the host:port of a Redis that may be written to.
+// BenchmarkUpsert publishes 20,000 vectors of about 110 bytes again and again, each time under the next version, and measures beside it, turn by turn, raw pipelined SET of the same keys
+// and values, ready-made, over as many connections and as many keys a round trip. It prints keys a second of both, and the ratio, for the median turn of each and for the best. HIGHWATER_REDIS is the host:port of a Redis that may be written to.
 func BenchmarkUpsert(b *testing.B) {
 	addr := os.Getenv("HIGHWATER_REDIS")
 	if addr == "" {
@@ -66,10 +66,14 @@ func BenchmarkUpsert(b *testing.B) {
 	}
 	slices.Sort(upsert)
 	slices.Sort(raw)
-	u, r := upsert[len(upsert)/2].Seconds(), raw[len(raw)/2].Seconds()
-	b.ReportMetric(entities/u, "upserts/s")
-	b.ReportMetric(entities/r, "raw-sets/s")
-	b.ReportMetric(r/u, "ratio")
+	report := func(name string, i int) {
+		u, r := upsert[i].Seconds(), raw[i].Seconds()
+		b.ReportMetric(entities/u, name+"-upserts/s")
+		b.ReportMetric(entities/r, name+"-raw-sets/s")
+		b.ReportMetric(r/u, name+"-ratio")
+	}
+	report("median", len(upsert)/2)
+	report("best", 0) // what the machine can do while nothing else runs on it
 }
 
 // rawSet sets keys as fast as go-redis does it in the plainest way.

@@ -124,6 +124,12 @@ func testDivergent(t *testing.T, w *world) {
 	publish(t, s, batch.Outcome{Written: 1, Divergent: []batch.Divergence{{View: "clicks", Entity: "a", Version: version(1, 3)}}}, b, live(clicks(), "a", version(1, 3), 1))
 	publish(t, s, batch.Outcome{Divergent: []batch.Divergence{{View: "clicks", Entity: "a", Version: version(1, 3)}}}, tombstone(clicks(), "a", version(1, 3)))
 	w.expectStored(t, o, a, b)
+
+	cut := stored(t, o, a)[keyOf(o, a)][:41] // the same version and hash, and nothing behind them
+	if err := w.client.Set(t.Context(), keyOf(o, a), cut, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, batch.Outcome{Divergent: []batch.Divergence{{View: "clicks", Entity: "a", Version: version(1, 3)}}}, a)
 }
 
 func testTombstone(t *testing.T, w *world) {

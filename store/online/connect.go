@@ -30,7 +30,7 @@ const (
 type link struct {
 	o       Options
 	timeout time.Duration
-	busy    chan struct{} // holds one token while client and closed are used: a lock whose wait heeds a context
+	busy    chan struct{}         // holds one token while client and closed are used: a lock whose wait heeds a context
 	client  redis.UniversalClient // a *redis.Client or a *redis.ClusterClient
 	closed  bool
 }

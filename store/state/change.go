@@ -38,11 +38,12 @@ type change struct {
 	key, value []byte // scratch
 }
 
-// timerMove is one write to the timer index, made at the commit, when all are known and can be sorted.
+// timerMove is one write to the timer index, made at the commit, when all are known and can be sorted: in key order a commit takes a fifth less.
 type timerMove struct {
 	at     int64
 	text   string
 	view   int32
+	number int32 // in the order in which they were noted, which within a view is that of the texts
 	clock  batch.TimerClock
 	remove bool
 }
@@ -235,11 +236,11 @@ func (c *change) moveTimers(e *entry, to [batch.TimerClocks]int64) {
 		}
 		m := timerMove{text: e.Text, view: int32(e.View), clock: batch.TimerClock(clock)}
 		if was != windows.Never {
-			m.at, m.remove = was, true
+			m.at, m.remove, m.number = was, true, int32(len(c.timers))
 			c.timers = append(c.timers, m)
 		}
 		if at != windows.Never {
-			m.at, m.remove = at, false
+			m.at, m.remove, m.number = at, false, int32(len(c.timers))
 			c.timers = append(c.timers, m)
 		}
 	}
@@ -336,17 +337,14 @@ func (c *change) commit(ctx context.Context, p batch.Position) error {
 
 // writeTimers puts the moves of the timer index into the batch, in key order, and returns the floors after it.
 func (c *change) writeTimers() (floor [batch.TimerClocks]int64, err error) {
-	// Stable by the order in which they were noted, which is that of the entities: within a clock, a time and a view the texts ascend by themselves, and a timer that went and came back stays.
-	if envInt("SORT",1)==1 { slices.SortStableFunc(c.timers, func(a, b timerMove) int {
-		return cmp.Or(cmp.Compare(a.clock, b.clock), cmp.Compare(a.at, b.at), cmp.Compare(a.view, b.view))
-	}) }
-	sd := envInt("SD",0)==1
+	slices.SortFunc(c.timers, func(a, b timerMove) int {
+		return cmp.Or(cmp.Compare(a.clock, b.clock), cmp.Compare(a.at, b.at), cmp.Compare(a.view, b.view), cmp.Compare(a.number, b.number))
+	})
 	floor = c.s.floor
 	for _, m := range c.timers {
 		c.key = keys.AppendTimer(c.key[:0], m.clock, m.at, c.bound.views[m.view].name, m.text)
 		if m.remove {
-			if sd {err = c.batch.SingleDelete(c.key, nil)} else {
-			err = c.batch.Delete(c.key, nil)}
+			err = c.batch.Delete(c.key, nil)
 		} else {
 			floor[m.clock] = min(floor[m.clock], m.at)
 			err = c.batch.Set(c.key, nil, nil)

@@ -160,10 +160,10 @@ func pebbleOptions(o Options, lock *pebble.Lock) *pebble.Options {
 		WALBytesPerSync:             1 << 20,
 		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
 	}
-	po.TargetFileSizes[0] = int64(envInt("FILE", 8)) << 20
+	po.TargetFileSizes[0] = 8 << 20
 	for i := range po.Levels {
-		po.Levels[i].BlockSize = envInt("BLOCK", 4096)
-		po.Levels[i].IndexBlockSize = envInt("INDEX", 4096)
+		po.Levels[i].BlockSize = 16 << 10
+		po.Levels[i].IndexBlockSize = 256 << 10 // one level of index a file: with two, a seek costs twice as much
 	}
 	return po
 }

@@ -149,6 +149,26 @@ func (w *World) Check(tb testing.TB, c Client, final bool) (compared int) {
 	return compared
 }
 
+// CheckAbsent asks for the entities that later knows and w does not: none of them may have a vector yet. It returns how many there are.
+func (w *World) CheckAbsent(tb testing.TB, c Client, later *World) (absent int) {
+	tb.Helper()
+	const together = 1000
+	for i, v := range w.Project.Views {
+		unknown := slices.DeleteFunc(slices.Sorted(maps.Keys(later.views[i])), func(text string) bool { return w.views[i][text] != nil })
+		for texts := range slices.Chunk(unknown, together) {
+			for j, row := range c.View(tb, v, pick(later.views[i], texts)) {
+				for f, status := range row.Statuses {
+					if status != "NOT_FOUND" || !row.Values[f].IsNull() {
+						tb.Fatalf("%s of %q, of which no event has come: %s with %s, want NOT_FOUND with null", v.Name, texts[j], status, oracle.Text(row.Values[f]))
+					}
+				}
+			}
+		}
+		absent += len(unknown)
+	}
+	return absent
+}
+
 func pick(from map[string]*Entity, texts []string) []*Entity {
 	picked := make([]*Entity, len(texts))
 	for i, text := range texts {
