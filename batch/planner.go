@@ -180,8 +180,10 @@ func (p *planner) proposeAgain(ctx context.Context, m *marks) (*Plan, error) {
 func (p *planner) logEnds(ctx context.Context) ([]End, error) {
 	var ends []End
 	err := retry(ctx, defaultBackoff, func() error {
+		asking, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
 		var err error
-		ends, err = p.source.Ends(ctx)
+		ends, err = p.source.Ends(asking)
 		return err
 	}, func(err error, wait time.Duration) {
 		p.metrics.sourceError.Inc()

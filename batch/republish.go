@@ -14,6 +14,9 @@ func (t *Task) restore(ctx context.Context) error {
 	if !t.mustRestore || !t.canRestore() {
 		return nil
 	}
+	if err := t.retryKey(ctx)(func() error { return t.o.Announce(ctx) }); err != nil {
+		return fmt.Errorf("announce the project: %w", err)
+	}
 	n, refused, err := t.republish(ctx)
 	if err != nil {
 		return fmt.Errorf("republish: %w", err)

@@ -29,6 +29,8 @@ type Options struct {
 	State  State
 	Sinks  []Sink
 	Key    TaskKey
+	// Announce writes what readers need to know of the project beside its vectors. It is called before a republish: what lost vectors has lost that too.
+	Announce func(ctx context.Context) error
 
 	Now          func() time.Time
 	TombstoneTTL time.Duration // how long sinks remember tombstones

@@ -40,12 +40,13 @@ type world struct {
 	key    *batch.Key
 	dead   []batch.DeadLetter
 
-	calls   int
-	crashAt int // the call at which the process dies; 0 for never
-	died    bool
-	trace   []string
-	stale   int
-	fail    func(call string) error // a fault: the call fails, and is retried
+	calls     int
+	crashAt   int // the call at which the process dies; 0 for never
+	died      bool
+	trace     []string
+	stale     int
+	announced int
+	fail      func(call string) error // a fault: the call fails, and is retried
 }
 
 type stored struct {
@@ -121,7 +122,7 @@ func (w *world) runUntil(ctx context.Context, configure ...func(*batch.Options))
 		Definitions: func(string) (*features.Project, error) { return w.project, nil },
 		Rebind:      func(*features.Project) error { return nil },
 		Decoder:     decode.New,
-		Source:      &source{world: w}, Plans: planLog{w}, State: &memory{world: w}, Sinks: []batch.Sink{store{w}}, Key: store{w},
+		Source:      &source{world: w}, Plans: planLog{w}, State: &memory{world: w}, Sinks: []batch.Sink{store{w}}, Key: store{w}, Announce: func(context.Context) error { w.announced++; return nil },
 		Now: time.Now, TombstoneTTL: 7 * 24 * time.Hour, Metrics: batch.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Complete: complete,
 	}

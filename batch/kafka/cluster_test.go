@@ -73,10 +73,10 @@ func (f *fake) CreateTopic(name string, partitions int, settings map[string]stri
 	return f.Cluster.CreateTopic(name, int32(partitions), settings)
 }
 
-// real is a real broker.
-type real struct{ *kafkatest.Broker }
+// realBroker is a real broker.
+type realBroker struct{ *kafkatest.Broker }
 
-func (r real) Brokers() []string { return []string{r.Addr()} }
+func (r realBroker) Brokers() []string { return []string{r.Addr()} }
 
 // topicNumber makes topics' names differ, on a broker that tests share.
 var topicNumber atomic.Int64

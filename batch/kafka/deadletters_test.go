@@ -16,7 +16,10 @@ import (
 	"highwater/features"
 )
 
-func TestDeadLetters_Fake(t *testing.T) { testDeadLetters(t, newFake(t)) }
+func TestDeadLetters_Fake(t *testing.T) {
+	t.Parallel()
+	testDeadLetters(t, newFake(t))
+}
 
 func testDeadLetters(t *testing.T, c cluster) {
 	topic := newTopic(t, c, 2, map[string]string{"max.message.bytes": "2000"})
@@ -93,6 +96,7 @@ func consume(t *testing.T, c cluster, topic string, n int) []*kgo.Record {
 
 // A topic that is missing is an error that names it, and is retried: once somebody creates the topic, it works.
 func TestDeadLetters_MissingTopic(t *testing.T) {
+	t.Parallel()
 	c := newFake(t)
 	sink := deadLetters(t, c, []*features.Source{{Name: "s", Topic: "s", DeadLetter: "s.dead-letter"}})
 	out := &batch.Output{DeadLetters: []batch.DeadLetter{{Partition: batch.Partition{Source: "s", Topic: "s"}, Reason: batch.ReasonLate, Value: []byte("x")}}}
@@ -109,6 +113,7 @@ func TestDeadLetters_MissingTopic(t *testing.T) {
 
 // Nothing is confirmed before the brokers have confirmed it, and a stop does not wait for brokers that do not answer.
 func TestDeadLetters_Unacknowledged(t *testing.T) {
+	t.Parallel()
 	c := newFake(t)
 	topic := newTopic(t, c, 1, nil)
 	sink := deadLetters(t, c, []*features.Source{{Name: "s", Topic: "s", DeadLetter: topic}})

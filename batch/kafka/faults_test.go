@@ -19,6 +19,7 @@ import (
 
 // Leaders move while a source reads and others write: nothing is lost, doubled or out of order.
 func TestSource_LeadersMove(t *testing.T) {
+	t.Parallel()
 	c := newFakes(t, 3)
 	topic := newTopic(t, c, 3, nil)
 	w := write(t, c, topic, 3)
@@ -90,6 +91,7 @@ func TestSource_PassingFaults(t *testing.T) {
 
 // Where the brokers do not say whether a topic is compacted, that is logged, and reading goes on.
 func TestOpen_MayNotSeeSettings(t *testing.T) {
+	t.Parallel()
 	c := newFake(t)
 	topic := newTopic(t, c, 1, map[string]string{"cleanup.policy": "compact"})
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed, Count: -1})
@@ -101,6 +103,7 @@ func TestOpen_MayNotSeeSettings(t *testing.T) {
 }
 
 func TestOpen_MayNotRead(t *testing.T) {
+	t.Parallel()
 	c := newFake(t)
 	topic := newTopic(t, c, 1, nil)
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Err: kerr.TopicAuthorizationFailed, Count: -1})
@@ -110,6 +113,7 @@ func TestOpen_MayNotRead(t *testing.T) {
 
 // Waiting says so, with the brokers' addresses, and says when it is over.
 func TestOpen_SaysThatItWaits(t *testing.T) {
+	t.Parallel()
 	c := newFake(t)
 	topic := newTopic(t, c, 1, nil)
 	must(t, c.Stop())
@@ -163,6 +167,7 @@ func (b *lockedBuffer) String() string {
 
 // A topic that grows is said to have grown, and goes on being read as it was.
 func TestSource_TopicGrows(t *testing.T) {
+	t.Parallel()
 	c := newFake(t)
 	topic := newTopic(t, c, 1, nil)
 	w := write(t, c, topic, 1)
@@ -190,6 +195,7 @@ func TestSource_TopicGrows(t *testing.T) {
 
 // Every method answers, in order or out of it, and after Close.
 func TestSource_OutOfOrder(t *testing.T) {
+	t.Parallel()
 	c := newFake(t)
 	topic := newTopic(t, c, 1, nil)
 	s := open(t, c, kafka.Options{}, topic)

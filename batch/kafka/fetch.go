@@ -88,24 +88,24 @@ func (f *fetcher) open() (open []bool, full bool) {
 
 // allow tells the client what to fetch, and reports whether that is anything at all.
 func (f *fetcher) allow(open []bool) bool {
-	pause, resume, any := map[string][]int32{}, map[string][]int32{}, false
+	shut, resume, some := map[string][]int32{}, map[string][]int32{}, false
 	for i, p := range f.partitions {
 		switch {
 		case open[i] && f.paused[i]:
 			resume[p.Topic] = append(resume[p.Topic], p.Number)
 		case !open[i] && !f.paused[i]:
-			pause[p.Topic] = append(pause[p.Topic], p.Number)
+			shut[p.Topic] = append(shut[p.Topic], p.Number)
 		}
-		any = any || open[i]
+		some = some || open[i]
 	}
-	if !any {
+	if !some {
 		return false // nothing is polled: there is no need to pause
 	}
 	for i := range f.paused {
 		f.paused[i] = !open[i]
 	}
-	if len(pause) > 0 {
-		f.client.PauseFetchPartitions(pause)
+	if len(shut) > 0 {
+		f.client.PauseFetchPartitions(shut)
 	}
 	if len(resume) > 0 {
 		f.client.ResumeFetchPartitions(resume)
@@ -256,7 +256,7 @@ func (f *fetcher) jump(i int, from, to int64) {
 	p := f.partitions[i]
 	f.logLoss(p, from, to)
 	f.mu.Lock()
-	_ = 0
+	f.queues[i].lose(to)
 	f.mu.Unlock()
 	f.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{p.Topic: {p.Number: {Epoch: -1, Offset: to}}})
 	notify(f.arrived)

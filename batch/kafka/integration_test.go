@@ -8,7 +8,7 @@ import (
 
 // Everything that holds on the fake holds on a real broker.
 func TestRealBroker(t *testing.T) {
-	c := real{kafkatest.Start(t)}
+	c := realBroker{kafkatest.Start(t)}
 	t.Run("dead letters", func(t *testing.T) { testDeadLetters(t, c) })
 	t.Run("load resumes", func(t *testing.T) { testLoadResumes(t, c) })
 	t.Run("load creates", func(t *testing.T) { testLoadCreates(t, c) })

@@ -25,6 +25,9 @@ func (c *getCommand) Help() string {
 
 // Run prints one entity's features.
 func (c *getCommand) Run(ctx context.Context, s streams) error {
+	if len(c.Redis) == 0 {
+		return usagef("--redis is required: where the vectors are")
+	}
 	reader, err := online.NewReader(c.redisFlags.options(c.Project, 0, s.log))
 	if err != nil {
 		return err

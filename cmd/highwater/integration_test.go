@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -72,18 +73,18 @@ func (s *service) runThroughFaults() {
 			must(s.t, s.broker.Stop())
 			must(s.t, s.broker.Start())
 		}},
-		{"the worker is killed", func() { s.worker.kill(); s.startWorker() }},
-		{"the worker is stopped", func() { s.worker.stop(); s.startWorker() }},
+		{"the worker is killed", func() { s.killWorker(); s.startWorker() }},
+		{"the worker is stopped", func() { s.stopWorker(); s.startWorker() }},
 		{"Kafka is killed", func() {
 			must(s.t, s.broker.Kill())
 			must(s.t, s.broker.Start())
 		}},
 		{"Redis loses what it has again", func() { s.awaitRepublished(s.redis.lose) }},
 		{"the worker is killed, and Redis loses what it has before the next one starts", func() {
-			s.worker.kill()
+			s.killWorker()
 			s.redis.lose()
 			s.startWorker()
-			s.worker.await("msg=republished", 1)
+			s.worker.AwaitLog(republishedLine)
 		}},
 	}
 	for i, fault := range faults {
@@ -195,7 +196,7 @@ type service struct {
 	flags       []string // more of the worker's
 	env         []string // of worker and serve
 
-	worker *child
+	worker *e2e.Process
 	client e2e.Client // of serve
 }
 
@@ -324,20 +325,64 @@ func (s *service) tryLoad(n int) error {
 	return nil
 }
 
-// startWorker starts a worker, which ends with the test.
+// republishedLine is what a worker logs when everything that Redis may have lost is there again.
+const republishedLine = "msg=republished"
+
+// startWorker starts a worker, which ends with the test; where that has failed, the end of its log is shown.
 func (s *service) startWorker(flags ...string) {
 	s.t.Helper()
 	args := []string{"worker", "--definitions", s.definitions, "--kafka", s.broker.Addr(), "--redis", strings.Join(s.redis.addrs, ","), "--data-dir", s.dataDir, "--addr", "127.0.0.1:0"}
-	s.worker = startChild(s.t, s.env, append(args, flags...)...)
+	worker := e2e.StartWith(s.t, s.env, append(args, flags...)...)
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("a worker's log ends so:\n%s", tail(worker.Stderr()))
+		}
+	})
+	s.worker = worker
+}
+
+// tail is the end of a log.
+func tail(log string) string { return log[max(0, len(log)-6000):] }
+
+// killWorker ends the worker as kill -9 does, and returns when it is gone.
+func (s *service) killWorker() {
+	s.t.Helper()
+	s.worker.Kill()
+	s.worker.Wait()
+}
+
+// stopWorker asks the worker to end, as an orchestrator does, and wants it to end well.
+func (s *service) stopWorker() {
+	s.t.Helper()
+	s.worker.Terminate()
+	if code := s.worker.Wait(); code != exitDone {
+		s.t.Fatalf("a worker that was asked to stop ended with %d:\n%s", code, tail(s.worker.Stderr()))
+	}
+}
+
+// refused waits until the worker has ended by itself, which must be with exit code 1 and all of these in its last words.
+func (s *service) refused(words ...string) {
+	s.t.Helper()
+	code := s.worker.Wait()
+	_, last, _ := strings.Cut(s.worker.Stderr(), "\nhighwater: ")
+	if last == "" {
+		last = strings.TrimPrefix(s.worker.Stderr(), "highwater: ")
+	}
+	for _, word := range words {
+		if !strings.Contains(last, word) {
+			s.t.Errorf("the worker does not say %q, but: %s", word, last)
+		}
+	}
+	if code != exitFailed {
+		s.t.Errorf("the worker ended with %d, want %d", code, exitFailed)
+	}
 }
 
 // startServe starts a server of features, which ends with the test.
 func (s *service) startServe() {
 	s.t.Helper()
-	serve := startChild(s.t, s.env, "serve", "--project", s.project.Name, "--redis", strings.Join(s.redis.addrs, ","), "--addr", "127.0.0.1:0")
-	line := serve.await("msg=serving", 1)
-	_, addr, _ := strings.Cut(line, " addr=")
-	s.client = e2e.Client{Base: "http://" + addr}
+	serve := e2e.StartWith(s.t, s.env, "serve", "--project", s.project.Name, "--redis", strings.Join(s.redis.addrs, ","), "--addr", "127.0.0.1:0")
+	s.client = e2e.Client{Base: "http://" + e2e.Log(serve.AwaitLog("msg=serving"), "msg=serving", "addr")}
 }
 
 // position asks the worker where it stands, over its control socket.
@@ -352,11 +397,13 @@ func (s *service) position() inspectedPosition {
 func (s *service) await(what string, wanted func(inspectedPosition) bool) {
 	s.t.Helper()
 	eventually(s.t, what, func() error {
-		if code, ended := s.worker.ended(); ended {
-			s.t.Fatalf("waited for %s: the worker has ended with %d:\n%s", what, code, s.worker.tail())
+		select {
+		case <-s.worker.Ended():
+			s.t.Fatalf("waited for %s: the worker has ended with %d", what, s.worker.Wait())
+		default:
 		}
 		var in inspection
-		running, err := askWorker(s.t.Context(), s.dataDir, http.MethodGet, "/inspect", inspectQuery{}.values(), &in)
+		running, err := askWorker(s.t.Context(), s.dataDir, http.MethodGet, "/inspect", inspectQuery{plans: 1}.values(), &in)
 		switch {
 		case err != nil:
 			return err
@@ -379,9 +426,16 @@ func (s *service) awaitMore(batches uint64) {
 // awaitRepublished does what makes the worker republish, and waits until it has.
 func (s *service) awaitRepublished(lose func()) {
 	s.t.Helper()
-	before := s.worker.count("msg=republished")
+	worker := s.worker
+	times := func() int { return strings.Count(worker.Stderr(), republishedLine) }
+	before := times()
 	lose()
-	s.worker.await("msg=republished", before+1)
+	eventually(s.t, "the worker to republish", func() error {
+		if times() == before {
+			return errors.New("it has not said so")
+		}
+		return nil
+	})
 }
 
 // awaitStatus waits until GET /v1/status tells of so many events, nothing behind them and no sink that stalls, and lookups tell the same frontier.

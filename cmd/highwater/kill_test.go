@@ -111,7 +111,8 @@ func (v *victim) moment(r *rand.Rand, n, of int) moment {
 	case n == 0:
 		return moment{what: "as it starts"}
 	case n < of/4:
-		m.file, m.bytes = "kafka/broker/partitions", r.Int64N(2_000_000)
+		const each = 700_000 // of 3 MB
+		m.file, m.bytes = "kafka/broker/partitions", each*int64(n-1)+r.Int64N(each)
 		m.what = fmt.Sprintf("loading, at %d bytes, or at call %d", m.bytes, m.call)
 	case r.IntN(5) == 0:
 		m.file = []string{"kafka/LOCK", "state/OWNER", "control.sock"}[r.IntN(3)]

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/redis/go-redis/v9/logging"
 
 	"highwater/features"
 )
@@ -55,6 +56,7 @@ func (e usageError) Unwrap() error { return e.error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
+	logging.Disable() // go-redis would print, past our log, what its callers report with the act and the way out
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -94,7 +96,11 @@ func exitCode(err error, errOut io.Writer) int {
 	var mistakes features.Mistakes
 	if errors.As(err, &mistakes) {
 		fmt.Fprintln(errOut, mistakes.Error())
-		fmt.Fprintf(errOut, "highwater: %d mistakes\n", len(mistakes))
+		plural := "s"
+		if len(mistakes) == 1 {
+			plural = ""
+		}
+		fmt.Fprintf(errOut, "highwater: %d mistake%s\n", len(mistakes), plural)
 		return exitUsage
 	}
 	fmt.Fprintln(errOut, "highwater:", err)

@@ -65,7 +65,8 @@ func newEngine(ctx context.Context, o engineOptions) (e *engine, err error) {
 	if err = waitFor(ctx, o.log, "redis", func() error { return e.online.Check(ctx) }); err != nil {
 		return e, err
 	}
-	if err = waitFor(ctx, o.log, "redis", func() error { return e.online.WriteCatalogue(ctx, o.project.Catalogue(1)) }); err != nil {
+	announce := func(ctx context.Context) error { return e.online.WriteCatalogue(ctx, o.project.Catalogue(1)) }
+	if err = waitFor(ctx, o.log, "redis", func() error { return announce(ctx) }); err != nil {
 		return e, err
 	}
 	kafkaOptions := kafka.Options{Brokers: o.brokers, Sources: o.project.Sources, AcceptLoss: o.acceptLoss, MemoryBytes: 2 * o.project.Batch.MaxBytes, Group: o.group, Log: o.log}
@@ -81,7 +82,7 @@ func newEngine(ctx context.Context, o engineOptions) (e *engine, err error) {
 		Rebind:      e.store.Rebind,
 		Decoder:     decode.New,
 		Source:      e.source, Plans: e.store.Plans(), State: e.store,
-		Sinks: []batch.Sink{e.online, e.dead}, Key: e.online,
+		Sinks: []batch.Sink{e.online, e.dead}, Key: e.online, Announce: announce,
 		Now: time.Now, TombstoneTTL: o.tombstoneTTL, Metrics: batch.NewMetrics(o.registry), Log: o.log,
 		Address: o.address, Complete: o.complete, OnBatch: o.onBatch, OnDrained: o.onDrained,
 	})

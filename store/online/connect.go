@@ -111,10 +111,9 @@ func (l *link) newSingle(addr string) *redis.Client {
 
 func (l *link) newCluster() *redis.ClusterClient {
 	return redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: l.o.Addrs, ClientName: "highwater", DisableIdentity: true,
-		Username: l.o.Username, Password: l.o.Password,
+		Addrs:      slices.Clone(l.o.Addrs), // go-redis appends to it, into whatever array stands behind
+		ClientName: "highwater", DisableIdentity: true, Username: l.o.Username, Password: l.o.Password,
 		MaxRedirects: maxRedirects, DialerRetries: 1, DialTimeout: dialTimeout, ReadTimeout: l.timeout, WriteTimeout: l.timeout, ContextTimeoutEnabled: true,
-		DisableRoutingPolicies:   true, // they would refuse MGET in a pipeline; ours keep to one slot
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 }

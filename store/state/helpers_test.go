@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"highwater/batch"
@@ -175,3 +176,15 @@ func names(n int) []string {
 }
 
 func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
+
+// corrupt overwrites one value behind the state's back.
+func corrupt(tb testing.TB, fs vfs.FS, key string, value []byte) {
+	tb.Helper()
+	db, err := pebble.Open("data", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := errors.Join(db.Set([]byte(key), value, pebble.Sync), db.Close()); err != nil {
+		tb.Fatal(err)
+	}
+}

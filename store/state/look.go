@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 
 	"highwater/batch"
@@ -49,7 +50,7 @@ func (s *Store) FirstTimer(clock batch.TimerClock) (int64, error) {
 		}
 		return err
 	})
-	if err == errEnough {
+	if errors.Is(err, errEnough) { // the walk may have put its own words around it
 		err = nil
 	}
 	return first, err

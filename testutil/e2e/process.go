@@ -28,12 +28,19 @@ type Process struct {
 // Start starts highwater with args, and with none of the HIGHWATER_ variables of this process.
 func Start(tb testing.TB, args ...string) *Process {
 	tb.Helper()
+	return StartWith(tb, nil, args...)
+}
+
+// StartWith is Start with variables of its own: NAME=value.
+func StartWith(tb testing.TB, env []string, args ...string) *Process {
+	tb.Helper()
 	p := &Process{tb: tb, args: args, cmd: exec.Command("highwater", args...), out: newOutput(), err: newOutput(), ended: make(chan struct{})}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "HIGHWATER_") {
 			p.cmd.Env = append(p.cmd.Env, v)
 		}
 	}
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)

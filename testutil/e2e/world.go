@@ -10,16 +10,15 @@ import (
 	"highwater/windows"
 )
 
-// World is what a project of one source has seen, and what its features must therefore be: it is told every event in the order in which the producer sends them, and computes all else anew by the words of design.md §4. It knows
+// World is what a project has seen, and what its features must therefore be: it is told every event in the order in which the producer sends them, and computes all else anew by the words of design.md §4. It knows
 // nothing of batches, plans or stores: with clock: event, how the log was cut must not show (I6). One goroutine uses it.
 type World struct {
 	Project *features.Project
 	Events  int64 // that it was told of
 	Late    int64 // of those, behind their partition's watermark
 
-	source *features.Source
-	parts  []partition
-	views  []map[string]*Entity // by view, by canonical text
+	parts [][]partition        // by source
+	views []map[string]*Entity // by view, by canonical text
 }
 
 // partition is what a world has seen of one.
@@ -34,11 +33,15 @@ type Entity struct {
 	events []windows.Event
 }
 
-// NewWorld returns a world in which nothing has happened yet. The topic of the project's only source has that many partitions.
+// NewWorld returns a world in which nothing has happened yet. Each source's topic has that many partitions.
 func NewWorld(p *features.Project, partitions int) *World {
-	w := &World{Project: p, source: p.Sources[0]}
-	for range partitions {
-		w.parts = append(w.parts, partition{newest: windows.NoTime})
+	w := &World{Project: p}
+	for range p.Sources {
+		parts := make([]partition, partitions)
+		for i := range parts {
+			parts[i].newest = windows.NoTime
+		}
+		w.parts = append(w.parts, parts)
 	}
 	for range p.Views {
 		w.views = append(w.views, map[string]*Entity{})
@@ -46,20 +49,26 @@ func NewWorld(p *features.Project, partitions int) *World {
 	return w
 }
 
-// Tell tells of the next event.
-func (w *World) Tell(e Event) {
-	n := Partition(e.Key, len(w.parts))
-	p := &w.parts[n]
+// Tell tells of the next event of the only source.
+func (w *World) Tell(e Event) { w.TellOf(0, e) }
+
+// TellOf tells of the next event of a source, by its place among Project.Sources.
+func (w *World) TellOf(source int, e Event) {
+	s := w.Project.Sources[source]
+	n := Partition(e.Key, len(w.parts[source]))
+	p := &w.parts[source][n]
 	offset := p.next
 	p.next++
 	w.Events++
-	if p.newest != windows.NoTime && e.Time < p.newest-w.source.MaxLateness.Microseconds() {
+	if p.newest != windows.NoTime && e.Time < p.newest-s.MaxLateness.Microseconds() {
 		w.Late++
 		return
 	}
 	p.newest = max(p.newest, e.Time)
 	for i, v := range w.Project.Views {
-		w.take(i, v, e, int32(n), offset)
+		if v.Source == s {
+			w.take(i, v, e, int32(n), offset)
+		}
 	}
 }
 
@@ -97,7 +106,7 @@ func (w *World) take(view int, v *features.View, e Event, partition int32, offse
 // Frontier returns the greatest event time seen, in µs.
 func (w *World) Frontier() int64 {
 	frontier := int64(windows.NoTime)
-	for _, p := range w.parts {
+	for _, p := range slices.Concat(w.parts...) {
 		frontier = max(frontier, p.newest)
 	}
 	return frontier
@@ -106,12 +115,14 @@ func (w *World) Frontier() int64 {
 // Watermark returns the least over the partitions of their greatest event time less max_lateness, in µs; windows.NoTime while one of them is empty. final leaves the empty ones out, as dev's last plan does.
 func (w *World) Watermark(final bool) int64 {
 	least := int64(windows.Never)
-	for _, p := range w.parts {
-		switch {
-		case p.newest != windows.NoTime:
-			least = min(least, p.newest-w.source.MaxLateness.Microseconds())
-		case !final:
-			return windows.NoTime
+	for i, parts := range w.parts {
+		for _, p := range parts {
+			switch {
+			case p.newest != windows.NoTime:
+				least = min(least, p.newest-w.Project.Sources[i].MaxLateness.Microseconds())
+			case !final:
+				return windows.NoTime
+			}
 		}
 	}
 	return least
@@ -120,7 +131,7 @@ func (w *World) Watermark(final bool) int64 {
 // Empty returns how many partitions have no event.
 func (w *World) Empty() int {
 	n := 0
-	for _, p := range w.parts {
+	for _, p := range slices.Concat(w.parts...) {
 		if p.newest == windows.NoTime {
 			n++
 		}

@@ -1,0 +1,268 @@
+package state_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"highwater/batch"
+	"highwater/store/state"
+	"highwater/windows"
+)
+
+// TestCrash_PositionAndStateMoveTogether is I5, and I1's part of it: the power is cut at random moments while plans are appended and batches committed; whatever of the unsynced bytes reached the disk,
+// what comes up is exactly one of the commits, none older than the last that was acknowledged, and no acknowledged plan is missing.
+func TestCrash_PositionAndStateMoveTogether(t *testing.T) {
+	const batches = 40
+	p := users(t)
+	fs := vfs.NewCrashableMem()
+	s := mustOpen(t, fs, p)
+	type cut struct {
+		fs               *vfs.MemFS
+		planned, commits uint64 // acknowledged before the cut
+	}
+	var planned, commits atomic.Uint64
+	cuts, done := make(chan []cut), make(chan struct{})
+	go func() {
+		var all []cut
+		for rng := seeded(uint64(1)); ; {
+			c := cut{planned: planned.Load(), commits: commits.Load()}
+			c.fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(4) * 33, RNG: rand.New(rand.NewPCG(rng.Uint64(), 0))})
+			all = append(all, c)
+			select {
+			case <-done:
+				cuts <- all
+				return
+			default:
+			}
+		}
+	}()
+	left := [][]string{dump(t, s)} // by sequence
+	for n := uint64(1); n <= batches; n++ {
+		mustAppend(t, s, planOf(p, n))
+		planned.Store(n)
+		commit(t, s, p, n, names(30)[n%5:10+n%20]...)
+		commits.Store(n)
+		left = append(left, dump(t, s))
+	}
+	close(done)
+	all := <-cuts
+	for i := 0; i < len(all); i += max(1, len(all)/60) { // opening takes longer than cutting
+		c := all[i]
+		after, err := state.Open("data", p, state.Options{FS: c.fs})
+		if err != nil {
+			t.Fatalf("cut %d: open: %v", i, err)
+		}
+		pos, _ := after.Position()
+		if pos.Version.Sequence < c.commits {
+			t.Errorf("cut %d: batch %d was acknowledged, the position is at %d", i, c.commits, pos.Version.Sequence)
+		}
+		if got, want := dump(t, after), left[pos.Version.Sequence]; !slices.Equal(got, want) {
+			t.Errorf("cut %d: at sequence %d the directory holds\n%s\nwant\n%s", i, pos.Version.Sequence, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if plans := sequences(t, after, 0); len(plans) < int(c.planned) || len(plans) < int(pos.Version.Sequence) {
+			t.Errorf("cut %d: plans %v, want them up to %d and the position %d", i, plans, c.planned, pos.Version.Sequence)
+		}
+		mustClose(t, after)
+	}
+}
+
+// TestCrash_WhileCreated cuts the power while the directory is being made: it opens again all the same.
+func TestCrash_WhileCreated(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	cuts, done := make(chan []*vfs.MemFS), make(chan struct{})
+	go func() {
+		var all []*vfs.MemFS
+		for rng := seeded(2); ; {
+			all = append(all, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(4) * 33, RNG: rng}))
+			select {
+			case <-done:
+				cuts <- all
+				return
+			default:
+			}
+		}
+	}()
+	p := users(t)
+	s := mustOpen(t, fs, p)
+	close(done)
+	for i, cut := range <-cuts {
+		after, err := state.Open("data", p, state.Options{FS: cut})
+		if err != nil {
+			t.Fatalf("cut %d: %v", i, err)
+		}
+		commit(t, after, p, 1, "u1")
+		mustClose(t, after)
+	}
+	// The directory and its log, once Open has returned, are there to stay.
+	if got := mustOpen(t, fs.CrashClone(vfs.CrashCloneCfg{}), p).Plans().ID(); got != s.Plans().ID() {
+		t.Errorf("after a power cut the plan log is called %s, before it %s", got, s.Plans().ID())
+	}
+}
+
+// attempt runs f on a goroutine of its own, which Options.Fatal may end, and reports whether f came to its end.
+func attempt(f func() error) (finished bool, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = f()
+		finished = true
+	}()
+	<-done
+	return finished, err
+}
+
+// TestFaults_SyncFails makes every write to the log fail from some moment on: the process is told to end, nothing is acknowledged, and what comes up afterwards is a commit from before.
+func TestFaults_SyncFails(t *testing.T) {
+	p := users(t)
+	var faulty atomic.Bool
+	mem := vfs.NewCrashableMem()
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if faulty.Load() && strings.HasSuffix(op.Path, ".log") && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	fatal := make(chan string, 16)
+	s, err := state.Open("data", p, state.Options{FS: fs, Fatal: func(message string) {
+		fatal <- message
+		runtime.Goexit()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, p, 1, "u1", "u2")
+	want := dump(t, s)
+	faulty.Store(true)
+	finished, err := attempt(func() error {
+		c := s.Begin()
+		err := upsert(c, 0, []string{"u1", "u3"}, func(e *batch.Entity) { click(p, e, start, 1) })
+		return errors.Join(err, c.Commit(context.Background(), at(2)))
+	})
+	if finished && err == nil {
+		t.Fatal("a commit that could not be synced was acknowledged")
+	}
+	select {
+	case message := <-fatal:
+		if !strings.Contains(message, "refused to make the state durable") || !strings.Contains(message, "injected error") {
+			t.Errorf("the last words are %q", message)
+		}
+	default:
+		t.Errorf("the process was not told to end; the commit's error was %v", err)
+	}
+	after := mustOpen(t, mem.CrashClone(vfs.CrashCloneCfg{}), p) // s itself is past closing: its locks died with the goroutine
+	if got := dump(t, after); !slices.Equal(got, want) {
+		t.Errorf("after the failed commit the directory holds %q, want %q", got, want)
+	}
+	commit(t, after, p, 2, "u1")
+}
+
+// TestFaults_ReadsFail makes reads from tables fail: each is an error of what asked for it, and harms nothing.
+func TestFaults_ReadsFail(t *testing.T) {
+	p := users(t)
+	var faulty atomic.Bool
+	mem := vfs.NewMem()
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if faulty.Load() && op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".sst") {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	s := mustOpen(t, mem, p)
+	commit(t, s, p, 1, names(1000)...)
+	want := dump(t, s)
+	mustClose(t, s)
+	mustClose(t, mustOpen(t, mem, p)) // which moves what the log held to a table
+
+	faulty.Store(true)
+	ending := func(string) { runtime.Goexit() }
+	var failed []error
+	for range 3 {
+		_, err := attempt(func() error {
+			s, err := state.Open("data", p, state.Options{FS: fs, Fatal: ending, CacheBytes: 1})
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			c := s.Begin()
+			defer c.Discard()
+			return errors.Join(upsert(c, 0, []string{"u000500"}, func(*batch.Entity) {}), s.Scan(context.Background(), 0, func(*batch.Entity) error { return nil }))
+		})
+		failed = append(failed, err)
+	}
+	for _, err := range failed {
+		if !errors.Is(err, errorfs.ErrInjected) {
+			t.Errorf("with a table that cannot be read: %v", err)
+		}
+	}
+	faulty.Store(false)
+	s = mustOpen(t, fs, p)
+	if got := dump(t, s); !slices.Equal(got, want) {
+		t.Errorf("after the faults %d keys differ from the %d before", len(got), len(want))
+	}
+}
+
+// TestFaults_CorruptValues gives an error that names the entity, not a wrong vector.
+func TestFaults_CorruptValues(t *testing.T) {
+	fs := vfs.NewMem()
+	p := users(t)
+	s := mustOpen(t, fs, p)
+	commit(t, s, p, 1, "u1", "u2")
+	mustClose(t, s)
+	corrupt(t, fs, "s"+"users\x00u2", []byte{1, 0, 0})
+	s = mustOpen(t, fs, p)
+	c := s.Begin()
+	defer c.Discard()
+	_, loadErr := c.Load(0, []string{"u2"})
+	scanErr := s.Scan(context.Background(), 0, func(*batch.Entity) error { return nil })
+	for name, err := range map[string]error{"load": loadErr, "scan": scanErr} {
+		if err == nil || !strings.Contains(err.Error(), `view users`) || !strings.Contains(err.Error(), `"u2"`) || !errors.Is(err, windows.ErrCorrupt) {
+			t.Errorf("%s of a corrupt entity: %v", name, err)
+		}
+	}
+}
+
+// TestDropView_GoesWithTheFirstCommit follows a view that leaves the project and comes back.
+func TestDropView_GoesWithTheFirstCommit(t *testing.T) {
+	both, one := project("both", view(t, "users", clicks), view(t, "zones", clicks)), project("one", view(t, "users", clicks))
+	fs := vfs.NewCrashableMem()
+	s := mustOpen(t, fs, both)
+	c := s.Begin()
+	err := upsert(c, 1, []string{"z1"}, func(e *batch.Entity) { e.Timers[batch.ByFrontier] = start })
+	if err := errors.Join(err, c.Commit(context.Background(), at(1))); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Rebind(one); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := s.Next(batch.ByFrontier); next != windows.Never || err != nil {
+		t.Errorf("a timer of a view that is unknown: next %d, error %v", next, err)
+	}
+	s.Begin().Discard()
+	if err := s.Rebind(both); err != nil {
+		t.Fatal(err)
+	}
+	if got := dueOf(t, s, batch.ByFrontier, start); !slices.Equal(got, []due{{1, "z1"}}) {
+		t.Errorf("before a commit without the view, its timers are %v", got)
+	}
+	if err := s.Rebind(one); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, one, 2, "u1")
+	s = mustOpen(t, fs.CrashClone(vfs.CrashCloneCfg{}), project("again", view(t, "users", clicks), view(t, "zones", reused)))
+	if found, counted := entitiesOf(t, s, 1), s.Metrics().Entities["zones"]; len(found) != 0 || counted != 0 {
+		t.Errorf("the view came back with %v, counted %d", found, counted)
+	}
+	if got := dueOf(t, s, batch.ByFrontier, start); len(got) != 0 {
+		t.Errorf("the view came back with timers %v", got)
+	}
+}
+
