@@ -28,7 +28,9 @@ lint: ## gofmt, go vet, golangci-lint
 
 integration: ## the tests against a real Kafka, a real Redis and a real Redis Cluster
 	./testutil/install-servers
-	HIGHWATER_INTEGRATION=1 $(GO) test -count=1 -timeout 20m ./batch/kafka/... ./store/online/... ./cmd/... ./testutil/...
+	HIGHWATER_INTEGRATION=1 $(GO) test -count=1 -timeout 15m ./batch/kafka/... ./store/online/... ./testutil/...
+	HIGHWATER_INTEGRATION=1 $(GO) test -count=1 -timeout 15m -run '^TestReal_' ./cmd/...
+	HIGHWATER_INTEGRATION=1 $(GO) test -run '^$$' -bench Upsert ./store/online
 
 bench: ## benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./windows/ ./features/ ./batch/... ./store/... ./serve/ ./api/
@@ -41,7 +43,8 @@ fuzz: ## fuzz each target for FUZZTIME
 	./testutil/fuzz $(FUZZTIME)
 
 golden: ## write the golden files again; look at the diff
-	$(GO) test ./features ./store/... ./api ./cmd/... -update
+	$(GO) test ./features -update
+	$(GO) test ./api -run Golden -rewrite
 
 cover: ## test coverage by package
 	$(GO) test -cover ./...

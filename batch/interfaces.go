@@ -169,7 +169,7 @@ type Change interface {
 // Sink is where a batch's output goes. Publish is retried until it confirms, with the same output, so it must be idempotent; it may be called again after a crash by another process.
 type Sink interface {
 	Name() string
-	// Publish returns once everything is confirmed. An error that [Permanent] marks stops the task; any other is retried, for as long as it lasts.
+	// Publish returns once everything is confirmed. It is called from several goroutines at a time, never twice at a time for one vector. An error that [Permanent] marks stops the task; any other is retried, for as long as it lasts.
 	Publish(ctx context.Context, out *Output) (Outcome, error)
 }
 
@@ -203,7 +203,8 @@ type TaskKey interface {
 	Read(ctx context.Context) (k Key, found bool, err error)
 	// Planned moves the claimed generation and planned sequence up to v, before v's batch publishes; it creates the record where there is none.
 	Planned(ctx context.Context, v features.Version, log string) error
-	// Confirmed moves the record from prev to k after k's vectors are confirmed. held is false, and nothing is moved, where the record is missing or its version is neither prev nor at least k's: vectors may have been lost with it.
+	// Confirmed moves the record from prev to k after k's vectors are confirmed. held is false, and nothing is moved, where the record is missing or its version is neither prev nor at least k's: vectors may have been lost with it;
+	// and where the store can tell that it may have lost vectors but not the record (see Key.Lost).
 	Confirmed(ctx context.Context, prev features.Version, k Key) (held bool, err error)
 	// Restore moves the record up to k whatever version it had below it: after a republish.
 	Restore(ctx context.Context, k Key) error
@@ -218,6 +219,7 @@ type Key struct {
 	Frontier  int64            // µs
 	Watermark int64            // µs
 	Log       string           // the plan log's id
+	Lost      string           // why vectors may have been lost although the record is there: what Read has found out, and no part of the record; "" for nothing
 }
 
 // Heartbeat is what a task tells of itself every few seconds.

@@ -4,18 +4,19 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"highwater/features"
 )
 
-// publisher gives every sink its part of a batch, and does not rest until it confirms.
+// publisher gives every sink its part of a batch, and does not rest until it confirms. It is safe for concurrent use.
 type publisher struct {
 	task    *Task
 	version features.Version
 	clock   int64
-	took    time.Duration
-	refused int
+	took    atomic.Int64 // ns, summed over the calls
+	refused atomic.Int64
 }
 
 func (p *publisher) deadLetters(ctx context.Context, dead []DeadLetter) error {
@@ -35,7 +36,7 @@ func (p *publisher) vectors(ctx context.Context, vectors []features.Vector) erro
 // publish retries each sink for as long as it fails: an outage stalls the task, it loses nothing.
 func (p *publisher) publish(ctx context.Context, out *Output) error {
 	start := time.Now()
-	defer func() { p.took += time.Since(start) }()
+	defer func() { p.took.Add(int64(time.Since(start))) }()
 	for _, sink := range p.task.o.Sinks {
 		var outcome Outcome
 		err := retry(ctx, defaultBackoff, func() error {
@@ -62,7 +63,7 @@ func (p *publisher) count(sink Sink, o Outcome) error {
 	m.stale.Add(float64(o.Stale))
 	m.refused.Add(float64(o.Refused))
 	p.task.stale.Add(int64(o.Stale))
-	p.refused += o.Refused
+	p.refused.Add(int64(o.Refused))
 	if len(o.Divergent) == 0 {
 		return nil
 	}

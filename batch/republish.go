@@ -80,15 +80,15 @@ func (t *Task) republish(ctx context.Context) (vectors int64, refused int, err e
 			return flush()
 		})
 		if err != nil {
-			return vectors, pub.refused, err
+			return vectors, int(pub.refused.Load()), err
 		}
 		if err := flush(); err != nil {
-			return vectors, pub.refused, err
+			return vectors, int(pub.refused.Load()), err
 		}
 	}
 	t.o.Metrics.republished.Add(float64(vectors))
 	t.o.Log.Debug("republish", "vectors", vectors, "took", time.Since(start))
-	return vectors, pub.refused, nil
+	return vectors, int(pub.refused.Load()), nil
 }
 
 // add appends what was last published of e.

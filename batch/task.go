@@ -361,24 +361,24 @@ func (t *Task) rebind(in *input) error {
 // transformAndPublish runs the two stages side by side: while one chunk is on its way to the sinks, the next is computed. It returns once every sink has confirmed everything.
 func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change, stats *BatchStats) (Counters, int, error) {
 	counters := t.count(in)
-	chunks, empty := make(chan *chunk), make(chan *chunk, 3)
+	chunks, empty := make(chan *chunk), make(chan *chunk, publishers+2)
 	for range cap(empty) {
 		empty <- &chunk{}
 	}
 	pub := &publisher{task: t, version: in.plan.Version, clock: in.plan.Clock}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := pub.deadLetters(gctx, in.dead); err != nil {
-			return err
-		}
-		for c := range chunks {
-			if err := pub.vectors(gctx, c.vectors); err != nil {
-				return err
+	g.Go(func() error { return pub.deadLetters(gctx, in.dead) })
+	for range publishers {
+		g.Go(func() error {
+			for c := range chunks {
+				if err := pub.vectors(gctx, c.vectors); err != nil {
+					return err
+				}
+				empty <- c
 			}
-			empty <- c
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	g.Go(func() error {
 		defer close(chunks)
 		start, blocked := time.Now(), time.Duration(0)
@@ -411,8 +411,8 @@ func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change
 		return err
 	})
 	err := g.Wait()
-	stats.Stages.Publish = pub.took
-	return counters, pub.refused, err
+	stats.Stages.Publish = time.Duration(pub.took.Load()) / publishers
+	return counters, int(pub.refused.Load()), err
 }
 
 // redone returns which views' vectors are all to be written, because a changed definition gave them another shape.

@@ -30,9 +30,12 @@ func (t *Task) claim(ctx context.Context, found bool) error {
 		return Permanent(fmt.Errorf("%w\nto start over: stop every worker of project %s, delete its keys (redis-cli --scan --pattern '%s:*' | xargs redis-cli del), and start with an empty data directory",
 			err, t.o.Project.Name, t.o.Project.Name))
 	}
-	if key.Version.Less(t.position.Version) {
+	switch {
+	case key.Lost != "":
+		t.withhold(key.Lost)
+	case key.Version.Less(t.position.Version):
 		t.withhold(fmt.Sprintf("the task key stands at %s, this directory at %s", key.Version, t.position.Version))
-	} else {
+	default:
 		t.setConfirmed(t.position.Version)
 	}
 	return nil
@@ -80,7 +83,7 @@ func (t *Task) confirm(ctx context.Context, p Position) error {
 		return fmt.Errorf("move the task key: %w", err)
 	}
 	if !held {
-		t.withhold("the task key is missing or behind")
+		t.withhold("the task key is missing or behind, or a primary is another one now")
 		return nil
 	}
 	t.setConfirmed(p.Version)
@@ -140,6 +143,8 @@ func (t *Task) beatOnce(ctx context.Context) {
 	switch {
 	case !found:
 		why = "the task key is missing"
+	case key.Lost != "":
+		why = key.Lost
 	case key.Version.Less(*confirmed):
 		why = fmt.Sprintf("the task key fell back to %s", key.Version)
 	default:

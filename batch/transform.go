@@ -9,8 +9,12 @@ import (
 	"highwater/windows"
 )
 
-// chunkEntities is how many entities are transformed and published together: enough to fill a pipeline, few enough to bound what a batch holds in memory.
-const chunkEntities = 4096
+// chunkEntities is how many entities are transformed and published together: enough to fill a few pipelines, few enough to bound what a batch holds in memory.
+// publishers is how many chunks are on their way to the sinks at a time: while one is answered, the next is encoded.
+const (
+	chunkEntities = 4000
+	publishers    = 2
+)
 
 // chunk is the vectors of one stretch of entities, on their way to the sinks.
 type chunk struct {

@@ -6,7 +6,7 @@
 // every view's windows into a machine. They go in three steps, each in files of its own:
 //
 //  1. yaml.go reads the text as YAML, and refuses what a definitions file has no use for: tags, anchors, aliases, merge keys, second documents.
-//  2. keys.go is the table of keys, made of the shapes in shapes.go. It decodes the tree into the structs of text.go, which hold what the file says and where it says it.
+//  2. keys.go is the table of keys, made of the shapes in shape.go. It decodes the tree into the structs of text.go, which hold what the file says and where it says it.
 //  3. resolve.go and its neighbours give names their meaning, and expression.go theirs to expressions.
 //
 // None of the steps stops at the first mistake: what can be read is read, what depends on something broken is passed over in silence, and [Mistakes] has all the rest in the order of the file.

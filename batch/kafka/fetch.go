@@ -265,5 +265,5 @@ func (f *fetcher) jump(i int, from, to int64) {
 
 func truncatedError(p batch.Partition, lost *kgo.ErrDataLoss) error {
 	return batch.Permanent(fmt.Errorf("topic %s, partition %d: the log was cut off at offset %d, behind offset %d that had been read (an unclean leader election): what was read may have been replaced; "+
-		"bring the log back, or start over from a stated place, as a new generation, with `highwater reset`: %w", p.Topic, p.Number, lost.ResetTo, lost.ConsumedTo, lost))
+		"bring the log back, or start over with an empty data directory, under another project name or after deleting the project's keys from Redis: %w", p.Topic, p.Number, lost.ResetTo, lost.ConsumedTo, lost))
 }

@@ -321,7 +321,7 @@ func (s *Source) logLoss(p batch.Partition, start, end int64) {
 
 func beyondError(p batch.Partition, next, end int64) error {
 	return batch.Permanent(fmt.Errorf("topic %s, partition %d: this task stands at offset %d, but the log ends at %d: the topic was deleted and made again, or its end was cut off (an unclean leader election, a restored broker); "+
-		"nothing was read: bring the log back, or start over from a stated place, as a new generation, with `highwater reset`", p.Topic, p.Number, next, end))
+		"nothing was read: bring the log back, or start over with an empty data directory, under another project name or after deleting the project's keys from Redis", p.Topic, p.Number, next, end))
 }
 
 // notify leaves a hint in a channel of one, without blocking.

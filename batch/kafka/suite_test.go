@@ -233,7 +233,7 @@ func testBeyond(t *testing.T, c cluster) {
 	write(t, c, topic, 1).records(t, 0, 10, 10)
 	s := open(t, c, kafka.Options{}, topic)
 	err := s.Start(within(t), []int64{11})
-	wantPermanent(t, err, "stands at offset 11", "ends at 10", "highwater reset", topic)
+	wantPermanent(t, err, "stands at offset 11", "ends at 10", "start over", topic)
 	must(t, s.Start(within(t), []int64{10}))
 }
 

@@ -59,7 +59,7 @@ func (s *Source) look(missing map[string]time.Time, grown map[string]int) (suspi
 			continue
 		case is.err != nil:
 		case is.id != was.id:
-			s.failTopic(src.Topic, fmt.Errorf("topic %s was deleted and made again while it was read: its offsets mean other records now; start over from a stated place, as a new generation, with `highwater reset`", src.Topic))
+			s.failTopic(src.Topic, fmt.Errorf("topic %s was deleted and made again while it was read: its offsets mean other records now; start over with an empty data directory, under another project name or after deleting the project's keys from Redis", src.Topic))
 		case is.partitions != was.partitions && is.partitions != grown[src.Topic]:
 			grown[src.Topic] = is.partitions
 			s.log.Error("a topic has got more partitions: the new ones are not read until the task starts again", "topic", src.Topic, "had", was.partitions, "has", is.partitions)

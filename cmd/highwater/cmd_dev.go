@@ -198,7 +198,7 @@ func (d *dev) run(ctx context.Context) error {
 	e, err := newEngine(ctx, engineOptions{project: d.project, brokers: brokers, redis: d.redisFlags, dataDir: d.dir, address: web.address(),
 		acceptLoss: d.AcceptLoss, cacheBytes: int64(d.CacheSize), tombstoneTTL: d.TombstoneTTL, registry: registry, log: bar.logger(d.log), complete: d.complete, onBatch: bar.batch, onDrained: func() { close(drained) }})
 	if err != nil {
-		return errors.Join(err, bar.finish())
+		return errors.Join(unlessStopped(ctx, err), bar.finish())
 	}
 	g.Go(func() error { return e.Run(ctx) })
 	g.Go(func() error { return web.Run(ctx) })
@@ -217,11 +217,16 @@ func (d *dev) run(ctx context.Context) error {
 		}
 		return nil
 	})
-	err = g.Wait()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = nil
-	}
+	err = unlessStopped(ctx, g.Wait())
 	return errors.Join(err, bar.finish(), e.Close())
+}
+
+// unlessStopped returns err, but nil where it only says that ctx ended: whoever is told to stop, and does, has not failed.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // topics returns the embedded topics and their partitions.

@@ -131,7 +131,8 @@ func BenchmarkEndToEnd(b *testing.B) {
 			}
 		}
 		b.StartTimer()
-		start := time.Now()
+		start, cpu := time.Now(), cpuSeconds()
+		redisCPU := redisCPUSeconds(b, server)
 		if err := e.Run(ctx); err != nil {
 			b.Fatal(err)
 		}
@@ -146,6 +147,8 @@ func BenchmarkEndToEnd(b *testing.B) {
 			b.Fatalf("%d events were counted, want %d", position.Counters.Events, n)
 		}
 		b.ReportMetric(float64(n)/took.Seconds(), "events/s")
+		b.ReportMetric(cpuSeconds()-cpu, "cpu-s")
+		b.ReportMetric(redisCPUSeconds(b, server)-redisCPU, "redis-cpu-s")
 		b.ReportMetric(float64(vectors)/took.Seconds(), "vectors/s")
 		for name, d := range map[string]time.Duration{"plan": sum.Plan, "read": sum.Read, "transform": sum.Transform, "publish": sum.Publish, "commit": sum.Commit} {
 			b.ReportMetric(d.Seconds(), name+"-s")
@@ -153,6 +156,23 @@ func BenchmarkEndToEnd(b *testing.B) {
 		b.Logf("%d events became %d vectors in %d batches in %.2f s: %.0f events/s", n, vectors, batches, took.Seconds(), float64(n)/took.Seconds())
 		b.StartTimer()
 	}
+}
+
+// redisCPUSeconds returns the processor time that a Redis has used.
+func redisCPUSeconds(b *testing.B, server *redistest.Server) float64 {
+	info, err := server.Client(b).InfoMap(b.Context(), "cpu").Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	total := 0.0
+	for _, name := range []string{"used_cpu_sys", "used_cpu_user"} {
+		seconds, err := strconv.ParseFloat(info["CPU"][name], 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		total += seconds
+	}
+	return total
 }
 
 func envInt(name string, value int) int {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -184,4 +185,14 @@ func rowsOf(rows []kafka.Row) iter.Seq2[kafka.Row, error] {
 			}
 		}
 	}
+}
+
+// listen takes a free port of the loopback interface.
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }

@@ -12,3 +12,12 @@ func maxResident(cmd *exec.Cmd) int64 {
 	}
 	return 0
 }
+
+// cpuSeconds returns the processor time that this process has used.
+func cpuSeconds() float64 {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}

@@ -36,7 +36,7 @@ var answers = []answer{
 	{"NOSCRIPT", false, "Redis lost the script as often as it was loaded; is somebody flushing scripts?"},
 	{"MOVED", false, "the slots are on the move, or this node is in a cluster that was not one when we connected"},
 	{"WRONGTYPE", true, "something else was stored under this key; delete it, or choose another project name or database"},
-	{"NOAUTH", true, "Redis asks for a password and none was given"},
+	{"NOAUTH", true, "Redis asks for a password and none was given: set HIGHWATER_REDIS_PASSWORD"},
 	{"WRONGPASS", true, "user or password are wrong, or the user is disabled"},
 	{"NOPERM", true, "the user may not do this; Highwater needs EVALSHA, SCRIPT LOAD, TIME, MGET, MSET, SET, GET, HSET, HGETALL and HMGET on its project's keys"},
 	{"CROSSSLOT", true, "the keys of one call lie in several slots; does a proxy rewrite them?"},

@@ -24,6 +24,9 @@ type Store struct {
 	o       Options
 	shelf   shelf
 	senders sync.Pool // of *sender: buffers
+
+	mu      sync.Mutex // guards what follows
+	doubted []string   // the primaries' replication ids when vectors were first missed; nil while nothing is in doubt
 }
 
 // Open returns a store. It does not reach for Redis yet, which may be down: the first call does, and [Store.Check] is the one to begin with.
@@ -66,7 +69,7 @@ func (s *Store) checkEviction(ctx context.Context, c *redis.Client) error {
 		s.o.Log.WarnContext(ctx, "Redis may evict vectors and tombstones, as was allowed: readers may miss vectors, or see ones that were gone", slog.String("redis", c.Options().Addr), slog.String("policy", policy))
 		return nil
 	}
-	return batch.Permanent(fmt.Errorf("the Redis at %s may evict keys (maxmemory-policy %s), and vectors and tombstones with them; set `maxmemory-policy noeviction`, or allow eviction and lose the promise", c.Options().Addr, policy))
+	return batch.Permanent(fmt.Errorf("the Redis at %s may evict keys (maxmemory-policy %s), and vectors and tombstones with them; set `maxmemory-policy noeviction`, or start with --allow-eviction, and without the promise", c.Options().Addr, policy))
 }
 
 // evictionPolicy returns a server's maxmemory-policy, "" where it does not tell.

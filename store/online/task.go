@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"highwater/batch"
 	"highwater/features"
@@ -21,6 +23,7 @@ const (
 	fieldFrontier  = "frontier"
 	fieldWatermark = "watermark"
 	fieldLog       = "log"
+	fieldPrimaries = "primaries"
 )
 
 // What taskkey.lua answers.
@@ -31,7 +34,8 @@ const (
 	moveMade       = 2
 )
 
-// Read returns the task key.
+// Read returns the task key, and says in it whether a primary is another one than when all vectors were known to be there: one that has failed over or started anew may have lost vectors, and left the task key,
+// which lies on one primary alone, as it was.
 func (s *Store) Read(ctx context.Context) (k batch.Key, found bool, err error) {
 	act := s.act("read")
 	client, err := s.link.connect(ctx)
@@ -46,14 +50,53 @@ func (s *Store) Read(ctx context.Context) (k batch.Key, found bool, err error) {
 	if err != nil {
 		return batch.Key{}, false, batch.Permanent(fmt.Errorf("%s: Redis at %s: key %q: %w", act, s.link.address(), keys.Task(s.o.Project, s.o.Task), err))
 	}
+	ids, err := s.ReplicationIDs(ctx) // after the record: whatever fails over in between is a new one
+	if err != nil {
+		return batch.Key{}, false, err
+	}
+	if id := unknown(fields[fieldPrimaries], ids); found && id != "" {
+		k.Lost = fmt.Sprintf("a primary of the store has failed over or started anew (its replication id %s is a new one)", id)
+	}
+	if !found || k.Lost != "" {
+		s.doubt(ids)
+	}
 	return k, found, nil
+}
+
+// unknown returns the first of the replication ids that a record does not know, "" for none.
+func unknown(record string, ids []string) string {
+	known := strings.Split(record, ",")
+	if i := slices.IndexFunc(ids, func(id string) bool { return !slices.Contains(known, id) }); i >= 0 {
+		return ids[i]
+	}
+	return ""
+}
+
+// doubt keeps the primaries as they were when vectors were first missed: the republish that will mend it comes later. The record gets these at its end, so that a primary which fails over meanwhile is a new one once more.
+func (s *Store) doubt(ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.doubted == nil {
+		s.doubted = ids
+	}
+}
+
+// trust forgets the doubt.
+func (s *Store) trust() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubted = nil
 }
 
 // Planned moves the claimed generation and planned sequence up to v, and makes the record where there is none (writing the catalogue again first: a Redis that lost the one lost the other).
 // Where another plan log has claimed v's generation, or any has claimed a higher one, this task is superseded: a permanent error that names both. A claim of a higher generation than
 // the record's takes the record over.
 func (s *Store) Planned(ctx context.Context, v features.Version, log string) error {
-	outcome, err := s.move(ctx, "claim", taskMove{op: "planned", claim: v, log: log})
+	ids, err := s.ReplicationIDs(ctx)
+	if err != nil {
+		return err
+	}
+	outcome, err := s.move(ctx, "claim", taskMove{op: "planned", claim: v, log: log, primaries: ids})
 	if err != nil || outcome != moveMade {
 		return err
 	}
@@ -62,8 +105,20 @@ func (s *Store) Planned(ctx context.Context, v features.Version, log string) err
 
 // Confirmed moves the record from prev to k; see [batch.TaskKey]. A superseded task (see Planned) gets a permanent error.
 func (s *Store) Confirmed(ctx context.Context, prev features.Version, k batch.Key) (held bool, err error) {
-	outcome, err := s.move(ctx, "confirm in", taskMove{op: "confirmed", claim: newest(k.Planned, k.Version), log: k.Log, prev: prev, key: k})
-	return outcome != moveLost, err
+	ids, err := s.ReplicationIDs(ctx)
+	if err != nil {
+		return false, err
+	}
+	outcome, err := s.move(ctx, "confirm in", taskMove{op: "confirmed", claim: newest(k.Planned, k.Version), log: k.Log, prev: prev, key: k, primaries: ids})
+	switch {
+	case err != nil:
+		return false, err
+	case outcome == moveLost:
+		s.doubt(ids)
+		return false, nil
+	}
+	s.trust()
+	return true, nil
 }
 
 // Restore moves the record up to k whatever version it had below it, after writing the catalogue again: for the end of a republish. A superseded task (see Planned) gets a permanent error.
@@ -71,7 +126,13 @@ func (s *Store) Restore(ctx context.Context, k batch.Key) error {
 	if err := s.restoreCatalogue(ctx); err != nil {
 		return err
 	}
-	_, err := s.move(ctx, "restore", taskMove{op: "restore", claim: newest(k.Planned, k.Version), log: k.Log, key: k})
+	s.mu.Lock()
+	ids := s.doubted
+	s.mu.Unlock()
+	_, err := s.move(ctx, "restore", taskMove{op: "restore", claim: newest(k.Planned, k.Version), log: k.Log, key: k, primaries: ids})
+	if err == nil {
+		s.trust()
+	}
 	return err
 }
 
@@ -107,6 +168,8 @@ type taskMove struct {
 	log   string
 	prev  features.Version
 	key   batch.Key
+
+	primaries []string // replication ids
 }
 
 // move runs taskkey.lua, and loads it first where the server does not have it.
@@ -122,7 +185,7 @@ func (s *Store) move(ctx context.Context, verb string, m taskMove) (outcome int6
 		return moveLost, s.link.fail(act, err)
 	}
 	key := keys.Task(s.o.Project, s.o.Task)
-	args := []any{m.op, m.claim.String(), m.log, m.prev.String(), m.key.Version.String(), m.key.Frontier, m.key.Watermark}
+	args := []any{m.op, m.claim.String(), m.log, m.prev.String(), m.key.Version.String(), m.key.Frontier, m.key.Watermark, strings.Join(m.primaries, ",")}
 	reply, err := client.EvalSha(ctx, taskKeyScript.sha, []string{key}, args...).Slice()
 	if saysPrefix(err, "NOSCRIPT") {
 		if err = s.link.load(ctx, taskKeyScript); err == nil {

@@ -121,6 +121,9 @@ func testTaskKeyMoves(t *testing.T, w *world) {
 			rt.Fatal(err)
 		}
 		defer s.Close()
+		if _, _, err := s.Read(t.Context()); err != nil { // as every task begins
+			rt.Fatal(err)
+		}
 		var want batch.Key
 		found := false
 		for range rapid.IntRange(1, 15).Draw(rt, "moves") {

@@ -12,7 +12,6 @@ type entry struct {
 	indexed [batch.TimerClocks]int64 // the timers that stand in the index (or will, with the change that is open)
 	stored  bool                     // whether the directory has it (or will)
 	change  uint64                   // the last change that it was lent in
-	pinned  bool                     // lent, and not settled yet: not to be evicted
 	put     bool                     // given to Put since it was lent
 
 	slot  int // in cache.ring, -1 when not cached
@@ -76,21 +75,16 @@ func (c *cache) remove(e *entry) {
 	c.bytes -= e.bytes
 }
 
-// shrink evicts until the bound is kept, or only pinned entries are left.
+// shrink evicts until the bound is kept. What is lent may go too: texts ascend, so nobody asks for it again before it is committed.
 func (c *cache) shrink() {
-	// Two rounds reach every entry with its mark gone.
-	for left := 2 * len(c.ring); c.bytes > c.limit && left > 0 && len(c.ring) > 0; left-- {
+	for c.bytes > c.limit && len(c.ring) > 0 {
 		if c.hand >= len(c.ring) {
 			c.hand = 0
 		}
-		e := c.ring[c.hand]
-		switch {
-		case e.pinned:
-			c.hand++
-		case e.used:
+		if e := c.ring[c.hand]; e.used {
 			e.used = false
 			c.hand++
-		default:
+		} else {
 			c.remove(e) // another takes its slot, and is next
 		}
 	}

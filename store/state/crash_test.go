@@ -265,4 +265,3 @@ func TestDropView_GoesWithTheFirstCommit(t *testing.T) {
 		t.Errorf("the view came back with timers %v", got)
 	}
 }
-

@@ -258,11 +258,29 @@ func (r *run) check(t *rapid.T) {
 		if all := slices.Sorted(maps.Keys(want)); !slices.Equal(texts, all) {
 			t.Fatalf("view %s has entities %q, want %q", v.Name, texts, all)
 		}
+		r.looks(t, i, want)
 		if n := r.s.Metrics().Entities[v.Name]; n != int64(len(want)) {
 			t.Fatalf("view %s counts %d entities, want %d", v.Name, n, len(want))
 		}
 	}
 	r.timers(t, start)
+}
+
+// looks compares what people look entities up by.
+func (r *run) looks(t *rapid.T, index int, want map[string]modelEntity) {
+	if v, i := r.s.View(r.p.Views[index].Name); v != r.p.Views[index] || i != index {
+		t.Fatalf("view %s is found as %v, %d", r.p.Views[index].Name, v, i)
+	}
+	for _, text := range []string{"a", "b", "c\x00"} {
+		w, known := want[text]
+		e, found, err := r.s.Entity(index, text)
+		if found != known || err != nil {
+			t.Fatalf("entity %q: found %t, error %v; want %t", text, found, err, known)
+		}
+		if found {
+			r.same(r.p.Views[index], e, text, w)
+		}
+	}
 }
 
 func (r *run) dueInOrder(t *rapid.T) { r.timers(t, windows.Never) }
@@ -299,6 +317,9 @@ func (r *run) timers(t *rapid.T, until int64) {
 		})
 		if err != nil || !slices.Equal(got, want) {
 			t.Fatalf("due by clock %d: %q, error %v; want %q", clock, got, err, want)
+		}
+		if next, err := r.s.FirstTimer(clock); err != nil || next != first {
+			t.Fatalf("first timer by clock %d: %d, error %v; want %d", clock, next, err, first)
 		}
 		if next, err := r.s.Next(clock); err != nil || next != first {
 			t.Fatalf("next by clock %d: %d, error %v; want %d", clock, next, err, first)

@@ -266,9 +266,11 @@ func TestClosed_GivesErrors(t *testing.T) {
 	_, planErr := s.Plans().Append(ctx, planOf(p, 2))
 	_, afterErr := s.Plans().After(ctx, features.Version{})
 	_, _, textErr := s.Definitions(p.Hash)
+	_, _, entityErr := s.Entity(0, "u1")
+	_, firstErr := s.FirstTimer(batch.ByFrontier)
 	_, leftErr := left.Load(0, []string{"u1"})
 	for name, err := range map[string]error{
-		"Load": loadErr, "Next": nextErr, "Append": planErr, "After": afterErr, "Definitions": textErr, "Load of a change left open": leftErr,
+		"Load": loadErr, "Next": nextErr, "Append": planErr, "After": afterErr, "Definitions": textErr, "Entity": entityErr, "FirstTimer": firstErr, "Load of a change left open": leftErr,
 		"Commit": s.Begin().Commit(ctx, at(2)), "Due": s.Due(batch.ByFrontier, windows.Never, nil), "Scan": s.Scan(ctx, 0, nil), "Dump": s.Dump(nil), "Rebind": s.Rebind(p), "CopyPlans": s.CopyPlans(s),
 	} {
 		if err == nil {

@@ -54,14 +54,18 @@ func (s *Store) Next(clock batch.TimerClock) (int64, error) {
 // eachTimer calls f for the timers of a clock, in order, until it returns false. v is nil for a view that the project does not know: the next commit drops it.
 // It begins at the floor: the timers that fired leave tombstones, more with each batch, and without the floor each call would step over all of them again.
 func (s *Store) eachTimer(clock batch.TimerClock, f func(at int64, v *view, text []byte) (more bool, err error)) error {
-	if s.closed.Load() {
-		return fmt.Errorf("read timers: %w", errClosed)
-	}
 	if clock >= batch.TimerClocks {
 		return fmt.Errorf("read timers: there is no clock %d", clock)
 	}
+	return s.eachTimerFrom(clock, s.floor[clock], f)
+}
+
+func (s *Store) eachTimerFrom(clock batch.TimerClock, from int64, f func(at int64, v *view, text []byte) (more bool, err error)) error {
+	if s.closed.Load() {
+		return fmt.Errorf("read timers: %w", errClosed)
+	}
 	bound := s.bound.Load()
-	lower, upper := keys.TimersOf(clock, s.floor[clock])
+	lower, upper := keys.TimersOf(clock, from)
 	err := s.each(lower, upper, func(k, _ []byte) error {
 		_, at, view, text, err := keys.ParseTimer(k)
 		if err != nil {
