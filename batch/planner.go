@@ -143,7 +143,8 @@ func (p *planner) propose(ctx context.Context, cut Cut, trigger string, m *marks
 		plan.Slices = append(plan.Slices, s)
 	}
 	p.behind(behind)
-	if plan.Offsets() > 0 || trigger == byForce || trigger == byRedefined || p.clock == features.WallClock && plan.CaughtUp() && plan.Clock > p.reading {
+	frontierMoves := p.clock == features.WallClock && plan.CaughtUp() && plan.Clock > p.reading && trigger != byDrain // drained is drained, whatever the clock does
+	if plan.Offsets() > 0 || trigger == byForce || trigger == byRedefined || frontierMoves {
 		return plan, nil
 	}
 	if trigger == byDrain && p.clock == features.EventClock && plan.CaughtUp() {

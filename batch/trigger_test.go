@@ -157,3 +157,19 @@ func TestRun_StopsWithinItsGraceAndLeavesAPlanToRunAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestTrigger_DrainsUnderTheWallClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := project(t, func(p *features.Project) { p.Clock = features.WallClock })
+		w := newWorld(p, [][]batch.Record{steadyLog(20, time.Now().Add(-time.Minute))})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := w.runUntil(ctx, func(o *batch.Options) { o.OnDrained = cancel })
+		if err != nil || ctx.Err() != context.Canceled {
+			t.Fatalf("not drained within a minute: %v, %v", err, ctx.Err())
+		}
+		if n := w.position.Counters.Events; n != 20 {
+			t.Errorf("%d events were committed, want 20", n)
+		}
+	})
+}

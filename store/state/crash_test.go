@@ -3,10 +3,12 @@ package state_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -18,93 +20,110 @@ import (
 	"highwater/windows"
 )
 
-// TestCrash_PositionAndStateMoveTogether is I5, and I1's part of it: the power is cut at random moments while plans are appended and batches committed; whatever of the unsynced bytes reached the disk,
-// what comes up is exactly one of the commits, none older than the last that was acknowledged, and no acknowledged plan is missing.
+// cutter is a disk whose power is cut, in copies, before one in every so many of its writes; of what was not synced by then a random part is lost.
+type cutter struct {
+	mem              *vfs.MemFS
+	every            int
+	planned, commits atomic.Uint64 // acknowledged so far
+
+	mu   sync.Mutex // guards what follows
+	rng  *rand.Rand
+	cuts []cut
+}
+
+type cut struct {
+	fs               *vfs.MemFS
+	before           string // the write that did not happen any more
+	planned, commits uint64 // acknowledged before the cut
+}
+
+func newCutter(seed uint64, every int) *cutter {
+	return &cutter{mem: vfs.NewCrashableMem(), every: every, rng: seeded(seed)}
+}
+
+func (c *cutter) fs() vfs.FS {
+	return errorfs.Wrap(c.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			c.cut(fmt.Sprintf("operation %d on %s", op.Kind, op.Path))
+		}
+		return nil
+	}))
+}
+
+func (c *cutter) cut(before string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rng.IntN(c.every) > 0 {
+		return
+	}
+	at := cut{before: before, planned: c.planned.Load(), commits: c.commits.Load()}
+	at.fs = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(4) * 33, RNG: c.rng})
+	c.cuts = append(c.cuts, at)
+}
+
+func (c *cutter) all() []cut {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.cuts)
+}
+
+// TestCrash_PositionAndStateMoveTogether is I5, and I1's part of it: the power is cut while plans are appended and batches committed. What comes up is exactly one of the commits, none older than the last that was acknowledged,
+// and no acknowledged plan is missing.
 func TestCrash_PositionAndStateMoveTogether(t *testing.T) {
 	const batches = 40
 	p := users(t)
-	fs := vfs.NewCrashableMem()
-	s := mustOpen(t, fs, p)
-	type cut struct {
-		fs               *vfs.MemFS
-		planned, commits uint64 // acknowledged before the cut
-	}
-	var planned, commits atomic.Uint64
-	cuts, done := make(chan []cut), make(chan struct{})
-	go func() {
-		var all []cut
-		for rng := seeded(uint64(1)); ; {
-			c := cut{planned: planned.Load(), commits: commits.Load()}
-			c.fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(4) * 33, RNG: rand.New(rand.NewPCG(rng.Uint64(), 0))})
-			all = append(all, c)
-			select {
-			case <-done:
-				cuts <- all
-				return
-			default:
-			}
-		}
-	}()
+	power := newCutter(1, 5)
+	s := mustOpen(t, power.fs(), p)
 	left := [][]string{dump(t, s)} // by sequence
 	for n := uint64(1); n <= batches; n++ {
 		mustAppend(t, s, planOf(p, n))
-		planned.Store(n)
+		power.planned.Store(n)
 		commit(t, s, p, n, names(30)[n%5:10+n%20]...)
-		commits.Store(n)
+		power.commits.Store(n)
 		left = append(left, dump(t, s))
 	}
-	close(done)
-	all := <-cuts
-	for i := 0; i < len(all); i += max(1, len(all)/60) { // opening takes longer than cutting
-		c := all[i]
+	cuts := power.all()
+	if len(cuts) < batches/2 {
+		t.Fatalf("the power was cut %d times only", len(cuts))
+	}
+	for i, c := range cuts {
 		after, err := state.Open("data", p, state.Options{FS: c.fs})
 		if err != nil {
-			t.Fatalf("cut %d: open: %v", i, err)
+			t.Fatalf("cut %d, before %s: open: %v", i, c.before, err)
 		}
 		pos, _ := after.Position()
 		if pos.Version.Sequence < c.commits {
-			t.Errorf("cut %d: batch %d was acknowledged, the position is at %d", i, c.commits, pos.Version.Sequence)
+			t.Errorf("cut %d, before %s: batch %d was acknowledged, the position is at %d", i, c.before, c.commits, pos.Version.Sequence)
 		}
 		if got, want := dump(t, after), left[pos.Version.Sequence]; !slices.Equal(got, want) {
-			t.Errorf("cut %d: at sequence %d the directory holds\n%s\nwant\n%s", i, pos.Version.Sequence, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("cut %d, before %s: at sequence %d the directory holds\n%s\nwant\n%s", i, c.before, pos.Version.Sequence, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 		if plans := sequences(t, after, 0); len(plans) < int(c.planned) || len(plans) < int(pos.Version.Sequence) {
-			t.Errorf("cut %d: plans %v, want them up to %d and the position %d", i, plans, c.planned, pos.Version.Sequence)
+			t.Errorf("cut %d, before %s: plans %v, want them up to %d and the position %d", i, c.before, plans, c.planned, pos.Version.Sequence)
 		}
 		mustClose(t, after)
 	}
 }
 
-// TestCrash_WhileCreated cuts the power while the directory is being made: it opens again all the same.
+// TestCrash_WhileCreated cuts the power before each write that makes a directory, several times over with other parts lost: it opens again all the same.
 func TestCrash_WhileCreated(t *testing.T) {
-	fs := vfs.NewCrashableMem()
-	cuts, done := make(chan []*vfs.MemFS), make(chan struct{})
-	go func() {
-		var all []*vfs.MemFS
-		for rng := seeded(2); ; {
-			all = append(all, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(4) * 33, RNG: rng}))
-			select {
-			case <-done:
-				cuts <- all
-				return
-			default:
-			}
-		}
-	}()
 	p := users(t)
-	s := mustOpen(t, fs, p)
-	close(done)
-	for i, cut := range <-cuts {
-		after, err := state.Open("data", p, state.Options{FS: cut})
-		if err != nil {
-			t.Fatalf("cut %d: %v", i, err)
+	for seed := range uint64(4) {
+		power := newCutter(seed, 1)
+		s := mustOpen(t, power.fs(), p)
+		for i, c := range power.all() {
+			after, err := state.Open("data", p, state.Options{FS: c.fs})
+			if err != nil {
+				t.Fatalf("seed %d, cut %d, before %s: %v", seed, i, c.before, err)
+			}
+			commit(t, after, p, 1, "u1")
+			mustClose(t, after)
 		}
-		commit(t, after, p, 1, "u1")
-		mustClose(t, after)
-	}
-	// The directory and its log, once Open has returned, are there to stay.
-	if got := mustOpen(t, fs.CrashClone(vfs.CrashCloneCfg{}), p).Plans().ID(); got != s.Plans().ID() {
-		t.Errorf("after a power cut the plan log is called %s, before it %s", got, s.Plans().ID())
+		// The directory and its log, once Open has returned, are there to stay.
+		after := mustOpen(t, power.mem.CrashClone(vfs.CrashCloneCfg{}), p)
+		if got, want := after.Plans().ID(), s.Plans().ID(); got != want {
+			t.Errorf("after a power cut the plan log is called %s, before it %s", got, want)
+		}
 	}
 }
 

@@ -146,17 +146,20 @@ func (l *directoryLock) release() error {
 }
 
 // checkContents refuses a directory that holds other things than a Pebble store, before Pebble writes among them.
-func checkContents(fsys vfs.FS, dir string) error {
+func checkContents(fsys vfs.FS, dir string, readOnly bool) error {
 	desc, err := pebble.Peek(dir, fsys)
 	if err != nil {
 		return fmt.Errorf("data directory %s cannot be read by this version of Highwater: %w; run the version that wrote it, or name a new directory", dir, err)
 	}
-	if desc.Exists {
-		return nil
-	}
 	names, err := fsys.List(dir)
 	if err != nil {
 		return fmt.Errorf("list data directory: %w", err)
+	}
+	if desc.Exists {
+		if readOnly || !cutShort(fsys, dir, desc, names) {
+			return nil
+		}
+		return removeMarkers(fsys, dir, names)
 	}
 	foreign := slices.DeleteFunc(names, harmless)
 	if len(foreign) == 0 {
@@ -164,6 +167,35 @@ func checkContents(fsys vfs.FS, dir string) error {
 	}
 	slices.Sort(foreign)
 	return fmt.Errorf("data directory %s holds other things (%s): name an empty or a new directory", dir, strings.Join(foreign[:min(3, len(foreign))], ", "))
+}
+
+// firstManifest is what Pebble calls the manifest of a store that was never opened again.
+const firstManifest = "MANIFEST-000001"
+
+// cutShort reports whether the power was cut while Pebble made the store, so that the marker reached the disk and the manifest that it names did not. Nothing can have been written before both were synced: there is nothing to lose.
+func cutShort(fsys vfs.FS, dir string, desc *pebble.DBDesc, names []string) bool {
+	if desc.ManifestFilename != fsys.PathJoin(dir, firstManifest) || slices.Contains(names, firstManifest) {
+		return false
+	}
+	return !slices.ContainsFunc(names, func(name string) bool {
+		if !strings.HasSuffix(name, ".log") {
+			return strings.HasSuffix(name, ".sst")
+		}
+		info, err := fsys.Stat(fsys.PathJoin(dir, name))
+		return err != nil || info.Size() > 0
+	})
+}
+
+func removeMarkers(fsys vfs.FS, dir string, names []string) error {
+	for _, name := range names {
+		if !strings.HasPrefix(name, "marker.manifest.") {
+			continue
+		}
+		if err := fsys.Remove(fsys.PathJoin(dir, name)); err != nil {
+			return fmt.Errorf("clear what a first opening of the data directory has left: %w", err)
+		}
+	}
+	return nil
 }
 
 // harmless reports whether a file may stand in a directory that Highwater is to make its own: hidden files, a mount point's, and what a first opening that was cut short has left.

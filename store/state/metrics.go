@@ -20,7 +20,7 @@ type Metrics struct {
 	CacheHits     int64 // entities that Load found in memory
 	CacheMisses   int64 // entities that Load read, or made
 
-	Entities map[string]int64 // by view, as committed; those of a new definition's first entities included only once committed
+	Entities map[string]int64 // by view, as committed
 }
 
 // stats is what Metrics may read while a change runs.

@@ -120,7 +120,7 @@ func withDefaults(o Options, dir string) (Options, string, error) {
 
 // load opens the locked directory and reads what it says of itself.
 func (s *Store) load(p *features.Project, o Options) error {
-	if err := checkContents(o.FS, s.dir); err != nil {
+	if err := checkContents(o.FS, s.dir, o.ReadOnly); err != nil {
 		return err
 	}
 	db, err := pebble.Open(s.dir, pebbleOptions(o, s.lock.lock))

@@ -115,6 +115,8 @@ func TestOpen_RefusesWhatIsNotItsOwn(t *testing.T) {
 	}{
 		{"other files", []func(testing.TB, *vfs.MemFS){write("holiday.jpg", "x")}, []string{"data", "holiday.jpg", "name an empty or a new directory"}},
 		{"hidden files", []func(testing.TB, *vfs.MemFS){write(".keep", "")}, nil},
+		{"a first opening cut short", []func(testing.TB, *vfs.MemFS){write("marker.manifest.000001.MANIFEST-000001", ""), write("000002.log", "")}, nil},
+		{"a lost manifest", []func(testing.TB, *vfs.MemFS){write("marker.manifest.000001.MANIFEST-000001", ""), write("000002.log", "data")}, []string{"MANIFEST-000001", "does not exist"}},
 		{"another's store", []func(testing.TB, *vfs.MemFS){set([]byte("k"), "v")}, []string{"Pebble store that Highwater did not write", "name an empty or a new directory"}},
 		{"a newer format", []func(testing.TB, *vfs.MemFS){mine, set(keys.Meta("format"), "2")}, []string{"newer Highwater", "format 2", "this one reads 1", "run that version"}},
 		{"no format", []func(testing.TB, *vfs.MemFS){mine, set(keys.Meta("format"), "one")}, []string{`"one" is not a format version`}},
