@@ -30,7 +30,7 @@ integration: ## the tests against a real Kafka, a real Redis and a real Redis Cl
 	./testutil/install-servers
 	HIGHWATER_INTEGRATION=1 $(GO) test -count=1 -timeout 15m ./batch/kafka/... ./store/online/... ./testutil/...
 	HIGHWATER_INTEGRATION=1 $(GO) test -count=1 -timeout 15m -run '^TestReal_' ./cmd/...
-	HIGHWATER_INTEGRATION=1 $(GO) test -run '^$$' -bench Upsert ./store/online
+	HIGHWATER_INTEGRATION=1 $(GO) test -run '^$$' -bench Upsert -benchtime 5s ./store/online
 
 bench: ## benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./windows/ ./features/ ./batch/... ./store/... ./serve/ ./api/

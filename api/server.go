@@ -87,7 +87,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
 	defer cancel()
 	err := s.http.Shutdown(grace)
-	<-served
+	<-served // always ErrServerClosed by now
 	if err != nil {
 		_ = s.http.Close() // ends the requests' contexts
 		return fmt.Errorf("stop http on %s: requests were cut off after %s: %w", l.Addr(), s.grace, err)

@@ -98,7 +98,7 @@ func TestWatermark_AnEmptyPartitionHoldsItUntilTheFinalPlan(t *testing.T) {
 func TestWatermark_IdlePartitionsAreLeftOutUnderTheWallClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := project(t, func(p *features.Project) { p.Clock = features.WallClock })
-		live(t, p, steadyLog(1, time.Now()), func(a *arriving, w *world, batches chan batch.BatchStats) {
+		live(t, p, steadyLog(1, time.Now()), func(a *arriving, w *world, batches chan batch.Stats) {
 			start := time.Now()
 			a.come(1)
 			for {

@@ -60,14 +60,3 @@ func (m *marks) taskWatermark(p *Plan, partitions []partition, clock features.Cl
 	}
 	return least
 }
-
-// holders returns the partitions without an event yet, which hold the watermark under the event clock.
-func (m *marks) holders() []int {
-	var empty []int
-	for i, t := range m.eventTime {
-		if t == windows.NoTime {
-			empty = append(empty, i)
-		}
-	}
-	return empty
-}

@@ -329,7 +329,7 @@ func TestTask_RepublishesWhatTheStoreLost(t *testing.T) {
 		w := newWorld(project(t), log)
 		batches := 0
 		err := w.run(t, func(o *batch.Options) {
-			o.OnBatch = func(batch.BatchStats) {
+			o.OnBatch = func(batch.Stats) {
 				if batches++; batches == 6 {
 					w.mu.Lock()
 					defer w.mu.Unlock()

@@ -75,7 +75,7 @@ func (r *viewRows) add(fields []windows.Value, eventTime, offset int64, partitio
 		r.texts = append(r.texts, text)
 	}
 	r.rows = append(r.rows, row{time: eventTime, offset: offset, partition: partition, entity: id, at: int32(len(r.rows))})
-	for w := 0; w < r.words; w++ {
+	for w := range r.words {
 		r.takes = append(r.takes, r.takesWord(fields, w))
 	}
 	for _, c := range v.Columns {

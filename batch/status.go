@@ -128,7 +128,7 @@ func (t *Task) setStalled(sink string, err error) {
 }
 
 // remember adds a batch and its dead letters to the status.
-func (t *Task) remember(in *input, stats BatchStats) {
+func (t *Task) remember(in *input, stats Stats) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := stats.Stages
@@ -148,7 +148,7 @@ func newest[T any](s []T, n int) []T {
 }
 
 // measure moves the metrics by what a batch did.
-func (t *Task) measure(in *input, before Counters, p Position, stats BatchStats) {
+func (t *Task) measure(in *input, before Counters, p Position, stats Stats) {
 	m := t.o.Metrics
 	m.batches.WithLabelValues(in.trigger, "committed").Inc()
 	for stage, took := range map[string]time.Duration{"plan": stats.Stages.Plan, "read": stats.Stages.Read, "transform": stats.Stages.Transform, "publish": stats.Stages.Publish, "commit": stats.Stages.Commit} {

@@ -37,14 +37,14 @@ type Options struct {
 	Metrics      *Metrics
 	Log          *slog.Logger
 
-	Address   string           // of the owner's HTTP server, for the heartbeat; "" for none
-	Complete  <-chan struct{}  // closed when all that will ever come has been loaded (dev); nil for never
-	OnBatch   func(BatchStats) // hears of each committed batch; nil for nobody
-	OnDrained func()           // hears, once, that everything that was to come has been committed (see Complete); nil for nobody
+	Address   string          // of the owner's HTTP server, for the heartbeat; "" for none
+	Complete  <-chan struct{} // closed when all that will ever come has been loaded (dev); nil for never
+	OnBatch   func(Stats)     // hears of each committed batch; nil for nobody
+	OnDrained func()          // hears, once, that everything that was to come has been committed (see Complete); nil for nobody
 }
 
-// BatchStats is what a committed batch was.
-type BatchStats struct {
+// Stats is what a committed batch was.
+type Stats struct {
 	Version  features.Version
 	Trigger  string
 	Records  int64
@@ -59,7 +59,6 @@ type Stages struct{ Plan, Read, Transform, Publish, Commit time.Duration }
 // Task runs one task: make it with [New], then call [Task.Run] once. Its other methods are safe for concurrent use.
 type Task struct {
 	o        Options
-	drained  chan struct{}
 	requests chan func(context.Context) error // run between batches, by the goroutine that owns the state
 
 	position    Position         // owned by Run's main goroutine
@@ -320,7 +319,7 @@ func (t *Task) execute(ctx, work context.Context, inputs <-chan *input, free cha
 
 // batch takes one input through transform, publish and commit.
 func (t *Task) batch(ctx context.Context, in *input) error {
-	stats := BatchStats{Version: in.plan.Version, Trigger: in.trigger, Records: in.counts.events, Stages: Stages{Plan: in.planned, Read: in.read}}
+	stats := Stats{Version: in.plan.Version, Trigger: in.trigger, Records: in.counts.events, Stages: Stages{Plan: in.planned, Read: in.read}}
 	if err := t.rebind(in); err != nil {
 		return err
 	}
@@ -359,7 +358,7 @@ func (t *Task) rebind(in *input) error {
 }
 
 // transformAndPublish runs the two stages side by side: while one chunk is on its way to the sinks, the next is computed. It returns once every sink has confirmed everything.
-func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change, stats *BatchStats) (Counters, int, error) {
+func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change, stats *Stats) (Counters, int, error) {
 	counters := t.count(in)
 	chunks, empty := make(chan *chunk), make(chan *chunk, publishers+2)
 	for range cap(empty) {
@@ -457,7 +456,7 @@ func (t *Task) after(in *input, c Counters) Position {
 }
 
 // committed tells the world of a committed batch: metrics, status, listeners, and Kafka's group offsets.
-func (t *Task) committed(in *input, p Position, stats BatchStats) {
+func (t *Task) committed(in *input, p Position, stats Stats) {
 	before := t.position.Counters
 	t.position = p
 	t.setPosition(p)

@@ -139,7 +139,7 @@ func (t *Task) beatOnce(ctx context.Context) {
 	if err != nil || confirmed == nil {
 		return
 	}
-	why := ""
+	var why string
 	switch {
 	case !found:
 		why = "the task key is missing"

@@ -33,17 +33,17 @@ func (a *arriving) come(n int) {
 }
 
 // live runs a task on a log of one partition whose records come as during says.
-func live(t *testing.T, p *features.Project, log []batch.Record, during func(a *arriving, w *world, batches chan batch.BatchStats)) {
+func live(t *testing.T, p *features.Project, log []batch.Record, during func(a *arriving, w *world, batches chan batch.Stats)) {
 	w := newWorld(p, [][]batch.Record{log})
 	w.avail[0] = 0
 	a := &arriving{source: &source{world: w}, arrived: make(chan struct{}, 1)}
-	batches := make(chan batch.BatchStats, 1000)
+	batches := make(chan batch.Stats, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
 		done <- w.runUntil(ctx, func(o *batch.Options) {
 			o.Source, o.Complete = a, nil
-			o.OnBatch = func(s batch.BatchStats) { batches <- s }
+			o.OnBatch = func(s batch.Stats) { batches <- s }
 		})
 	}()
 	during(a, w, batches)
@@ -67,7 +67,7 @@ func steadyLog(n int, from time.Time) []batch.Record {
 func TestTrigger_ASpikeIsCutBySizeATrickleByTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := project(t, func(p *features.Project) { p.Batch.MaxRecords = 10 })
-		live(t, p, steadyLog(100, time.Now()), func(a *arriving, _ *world, batches chan batch.BatchStats) {
+		live(t, p, steadyLog(100, time.Now()), func(a *arriving, _ *world, batches chan batch.Stats) {
 			start := time.Now()
 			a.come(35)
 			for range 3 {
@@ -98,7 +98,7 @@ func TestTrigger_ASpikeIsCutBySizeATrickleByTime(t *testing.T) {
 func TestClock_CountsFallToZeroByThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := project(t, func(p *features.Project) { p.Clock = features.WallClock })
-		live(t, p, steadyLog(1, time.Now()), func(a *arriving, w *world, batches chan batch.BatchStats) {
+		live(t, p, steadyLog(1, time.Now()), func(a *arriving, w *world, batches chan batch.Stats) {
 			came := time.Now()
 			a.come(1)
 			count := func() (int64, bool) {

@@ -145,14 +145,14 @@ func TestTrigger_ASpikeIsCutBySizeATrickleByTime(t *testing.T) {
 }
 
 // nextBatch waits for the next committed batch.
-func (pl *pipeline) nextBatch() batch.BatchStats {
+func (pl *pipeline) nextBatch() batch.Stats {
 	pl.t.Helper()
 	select {
 	case s := <-pl.batches:
 		return s
 	case <-time.After(patience):
 		pl.t.Fatalf("no batch within %s", patience)
-		return batch.BatchStats{}
+		return batch.Stats{}
 	}
 }
 

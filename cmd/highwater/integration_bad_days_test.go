@@ -150,13 +150,13 @@ func testRedisIsAReplica(t *testing.T, broker *kafkatest.Broker) {
 	s.load(600)
 	s.startWorker()
 	s.awaitEvents(600)
-	must(t, client.SlaveOf(t.Context(), "127.0.0.1", "1").Err()) // of a primary that is not there
+	must(t, client.ReplicaOf(t.Context(), "127.0.0.1", "1").Err()) // of a primary that is not there
 	s.load(1000)
 	s.logs("sink does not confirm; nothing is lost", "READONLY", "this is a replica")
 	if at := s.position(); at.Counters.Events > 600 {
 		t.Errorf("%d events are committed, and Redis has taken only 600", at.Counters.Events)
 	}
-	must(t, client.SlaveOf(t.Context(), "NO", "ONE").Err()) // promoted: to the worker a failover, which may have lost something
+	must(t, client.ReplicaOf(t.Context(), "NO", "ONE").Err()) // promoted: to the worker a failover, which may have lost something
 	s.worker.AwaitLog(republishedLine)
 	s.load(len(s.feed))
 	s.startServe()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ import (
 )
 
 // TestKill_EndsAsARunLeftAlone kills `highwater dev` at 20 random moments and starts it again on the same directory. In the end the features are those of a run left alone, and every byte, in the state and in Redis, is that of a
-// clean execution of the recorded plans in an empty directory. HIGHWATER_SEED repeats the moments, as far as a scheduler lets them be repeated.
+// clean execution of the recorded plans in an empty directory, although every call that any of them ever sent to Redis comes once more, late and out of order. HIGHWATER_SEED repeats the moments, as far as a scheduler lets them be repeated.
 func TestKill_EndsAsARunLeftAlone(t *testing.T) {
 	t.Parallel()
 	const kills = 20
@@ -44,6 +45,7 @@ func TestKill_EndsAsARunLeftAlone(t *testing.T) {
 		killed.live(killed.moment(r, n, kills))
 	}
 	got := killed.finish()
+	replayed := killed.replayCalls(r)
 	alone := newVictim(t)
 	want := alone.finish()
 	if got.Events != want.Events || got.Late != want.Late || got.DeadLetter != want.DeadLetter || *got.Frontier != *want.Frontier || got.Divergent != 0 {
@@ -60,7 +62,7 @@ func TestKill_EndsAsARunLeftAlone(t *testing.T) {
 	if a, b := dump(t, killed.dir), dump(t, clean.dir); !maps.Equal(a, b) {
 		t.Errorf("the bytes of the state are not those of a clean execution of the plans: %s", firstDifference(a, b))
 	}
-	t.Logf("%d features, %d vectors, %d keys of state compared", len(a), len(clean.vectors()), len(dump(t, clean.dir)))
+	t.Logf("%d features, %d vectors, %d keys of state compared, after %d stray calls", len(a), len(clean.vectors()), len(dump(t, clean.dir)), replayed)
 }
 
 // victim is a data directory and a Redis, and the highwater that lives on them again and again.
@@ -71,13 +73,20 @@ type victim struct {
 
 	calls  atomic.Int64                       // of the process alive, to Redis's scripts
 	strike atomic.Pointer[func(n int64) bool] // hears of each such call before it is carried out; true: it never is
+
+	mu   sync.Mutex // guards sent
+	sent [][]any    // every such call
 }
 
 func newVictim(t *testing.T) *victim {
 	v := &victim{t: t, dir: t.TempDir(), redis: miniredis.RunT(t)}
-	v.redis.Server().SetPreHook(func(peer *server.Peer, command string, _ ...string) bool {
+	v.redis.Server().SetPreHook(func(peer *server.Peer, command string, args ...string) bool {
+		if command != "EVALSHA" {
+			return false
+		}
+		v.keep(args)
 		strike := v.strike.Load()
-		if command != "EVALSHA" || strike == nil {
+		if strike == nil {
 			return false
 		}
 		if swallow := (*strike)(v.calls.Add(1)); swallow {
@@ -87,6 +96,34 @@ func newVictim(t *testing.T) *victim {
 		return false
 	})
 	return v
+}
+
+func (v *victim) keep(args []string) {
+	call := []any{"EVALSHA"}
+	for _, a := range args {
+		call = append(call, a)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sent = append(v.sent, call)
+}
+
+// replayCalls sends every call once more, as strays that were long under way: in any order. It returns how many there were.
+func (v *victim) replayCalls(r *rand.Rand) int {
+	v.t.Helper()
+	v.mu.Lock()
+	strays := v.sent
+	v.sent = nil
+	v.mu.Unlock()
+	r.Shuffle(len(strays), func(i, j int) { strays[i], strays[j] = strays[j], strays[i] })
+	client := redis.NewClient(&redis.Options{Addr: v.redis.Addr(), DisableIdentity: true})
+	defer client.Close()
+	for _, call := range strays {
+		if err := client.Do(v.t.Context(), call...).Err(); err != nil {
+			v.t.Fatalf("a stray call: %v", err)
+		}
+	}
+	return len(strays)
 }
 
 func (v *victim) start() *e2e.Process {

@@ -32,10 +32,10 @@ type pipeline struct {
 	registry *prometheus.Registry
 	engine   *engine
 	client   e2e.Client
-	complete chan struct{}         // to be closed once all is loaded
-	drained  chan struct{}         // closed by the task once all is committed
-	batches  chan batch.BatchStats // every committed batch, in order
-	stop     func() error          // stops the task and returns its error; once
+	complete chan struct{}    // to be closed once all is loaded
+	drained  chan struct{}    // closed by the task once all is committed
+	batches  chan batch.Stats // every committed batch, in order
+	stop     func() error     // stops the task and returns its error; once
 }
 
 // pipelineOptions are what tests change of a pipeline. The zero value is a fresh one of one partition.
@@ -57,7 +57,7 @@ func startPipeline(t testing.TB, p *features.Project, o pipelineOptions) *pipeli
 	}
 	o = o.withDefaults(t, p)
 	pl := &pipeline{t: t, project: p, broker: o.broker, redis: o.redis, registry: prometheus.NewRegistry(),
-		complete: make(chan struct{}), drained: make(chan struct{}), batches: make(chan batch.BatchStats, 100_000)}
+		complete: make(chan struct{}), drained: make(chan struct{}), batches: make(chan batch.Stats, 100_000)}
 	ctx, cancel := context.WithCancel(context.Background())
 	flags := redisFlags{Redis: []string{pl.redis.Addr()}}
 	web, err := newWeb("127.0.0.1:0", flags, p.Name, pl.registry, o.log)
@@ -66,7 +66,7 @@ func startPipeline(t testing.TB, p *features.Project, o pipelineOptions) *pipeli
 	}
 	pl.client = e2e.Client{Base: "http://" + web.address()}
 	pl.engine, err = newEngine(ctx, engineOptions{project: p, brokers: pl.broker.Addrs(), redis: flags, dataDir: o.dataDir, address: web.address(), cacheBytes: 32 << 20, tombstoneTTL: 7 * 24 * time.Hour,
-		registry: pl.registry, log: o.log, complete: pl.complete, onBatch: func(s batch.BatchStats) { pl.batches <- s }, onDrained: func() { close(pl.drained) }})
+		registry: pl.registry, log: o.log, complete: pl.complete, onBatch: func(s batch.Stats) { pl.batches <- s }, onDrained: func() { close(pl.drained) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (p *progress) loaded(loaded, skipped int64) {
 }
 
 // batch hears of each committed batch.
-func (p *progress) batch(s batch.BatchStats) {
+func (p *progress) batch(s batch.Stats) {
 	p.committed.Add(s.Records)
 	p.vectors.Add(s.Vectors)
 	p.show()

@@ -40,7 +40,7 @@ func newWeb(addr string, redis redisFlags, project string, registry *prometheus.
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	lookups := serve.New(serve.Options{Store: reader, Project: project})
 	handler := api.New(api.Options{Serve: lookups, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), Registerer: registry, Log: log})
-	return &web{reader: reader, listener: listener, server: api.NewServer(handler, api.ServerOptions{Grace: requestGrace}), log: log}, nil
+	return &web{reader: reader, listener: listener, server: api.NewServer(handler, api.ServerOptions{Log: log, Grace: requestGrace}), log: log}, nil
 }
 
 // address returns HOST:PORT as it can be reached from this machine.

@@ -33,7 +33,7 @@ type engineOptions struct {
 	registry     *prometheus.Registry
 	log          *slog.Logger
 	complete     <-chan struct{}
-	onBatch      func(batch.BatchStats)
+	onBatch      func(batch.Stats)
 	onDrained    func()
 }
 

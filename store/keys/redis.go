@@ -68,7 +68,7 @@ func Heartbeat(project string, task int) string { return Task(project, task) + h
 // Catalogue returns the key of the hash that holds a project's catalogue and the schemas of its vectors.
 func Catalogue(project string) string { return project + ":catalogue" }
 
-// The fields of the hash at [Catalogue]: one for the catalogue, and one for every shape of vector ever written.
+// CatalogueField is the field of the hash at [Catalogue] that holds the catalogue itself; the others hold a shape of vector each, see [SchemaField].
 const CatalogueField = "catalogue"
 
 // SchemaField returns the field of one shape of a view's vectors.

@@ -311,12 +311,12 @@ func TestRedis_ReadOnlyAndOutOfMemory(t *testing.T) {
 	set("maxmemory", "0")
 	w.expectStored(t, o, a)
 
-	if err := client.SlaveOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
+	if err := client.ReplicaOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.Publish(t.Context(), output(live(clicks(), "a", version(1, 2), 0)))
 	expectOutage(t, err, "READONLY", "failover")
-	if err := client.SlaveOf(t.Context(), "NO", "ONE").Err(); err != nil {
+	if err := client.ReplicaOf(t.Context(), "NO", "ONE").Err(); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, s, batch.Outcome{Written: 1}, live(clicks(), "a", version(1, 2), 0))

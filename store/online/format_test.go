@@ -120,7 +120,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		for cut := range len(b) {
+		for cut := range b {
 			f.Add(b[:cut])
 		}
 		f.Add(b)

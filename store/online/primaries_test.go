@@ -19,7 +19,7 @@ func TestRedis_FailsOverBesideTheTaskKey(t *testing.T) {
 		t.Helper()
 		client := w.client.(*redis.Client)
 		for _, to := range [][2]string{{"127.0.0.1", "1"}, {"NO", "ONE"}} { // a promotion is all that can be seen of a failover
-			if err := client.SlaveOf(t.Context(), to[0], to[1]).Err(); err != nil {
+			if err := client.ReplicaOf(t.Context(), to[0], to[1]).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}

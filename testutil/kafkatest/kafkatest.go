@@ -154,7 +154,7 @@ func (b *Broker) answers() error {
 		select {
 		case exit := <-b.exited:
 			b.exited <- exit
-			return fmt.Errorf("the broker ended (%v):\n%s", exit, b.tail())
+			return fmt.Errorf("the broker ended (%w):\n%s", exit, b.tail())
 		case <-deadline:
 			return fmt.Errorf("the broker does not answer within %v (%w):\n%s", startTimeout, err, b.tail())
 		case <-time.After(100 * time.Millisecond):
