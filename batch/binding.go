@@ -1,10 +1,6 @@
 package batch
 
-import (
-	"fmt"
-
-	"highwater/features"
-)
+import "highwater/features"
 
 // binding is a project's definitions as the driver uses them: what a plan is executed under. A plan that was pending when the definitions changed keeps the ones that made it.
 type binding struct {
@@ -41,8 +37,8 @@ func newBinding(p *features.Project, decoder func(*features.Source) Decoder) *bi
 	return b
 }
 
-// partitions resolves a task's partitions under the binding.
-func (b *binding) partitions(ps []Partition) ([]partition, error) {
+// partitions resolves a task's partitions under the binding. One whose source the binding does not know has source −1.
+func (b *binding) partitions(ps []Partition) []partition {
 	out := make([]partition, len(ps))
 	for i, p := range ps {
 		out[i] = partition{Partition: p, source: -1}
@@ -52,9 +48,6 @@ func (b *binding) partitions(ps []Partition) ([]partition, error) {
 				out[i].lateness, out[i].maxFuture, out[i].idleAfter = s.MaxLateness.Microseconds(), s.MaxFuture.Microseconds(), s.IdleAfter.Microseconds()
 			}
 		}
-		if out[i].source < 0 {
-			return nil, fmt.Errorf("a plan reads source %q, which the definitions no longer have: put it back until the task has caught up, then take it away", p.Source)
-		}
 	}
-	return out, nil
+	return out
 }

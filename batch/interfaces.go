@@ -22,7 +22,7 @@ type Source interface {
 	// Partitions returns the task's partitions in the task's order. It does not change after Start.
 	Partitions() []Partition
 
-	// Start begins to fetch, from next[i] in partition i. An offset below the log's start is a *LostError; one above its end is an error that names both.
+	// Start begins to fetch, from next[i] in partition i; where that is Beginning it sets it to the log's start, and begins there. An offset below the log's start is a *LostError; one above its end is an error that names both.
 	Start(ctx context.Context, next []int64) error
 
 	// Cut proposes the ends of the next plan: as much of what has been fetched and not yet planned as fits maxOffsets offsets and maxBytes bytes, at least one record of those there are, shared fairly between partitions.
@@ -43,6 +43,9 @@ type Source interface {
 	// Committed tells the broker the positions, for lag tools alone: best effort, never blocks long, never an error of the task.
 	Committed(ctx context.Context, next []int64)
 }
+
+// Beginning stands for the start of a partition's log, wherever that is: see [Source].
+const Beginning = -1
 
 // Cut is a proposal for a plan's ends.
 type Cut struct {

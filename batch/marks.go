@@ -41,6 +41,8 @@ func (m *marks) taskWatermark(p *Plan, partitions []partition, clock features.Cl
 	least, counted := int64(windows.Never), 0
 	for i := range partitions {
 		switch {
+		case p.Slices[i].absent:
+			continue
 		case clock == features.WallClock && p.Slices[i].Idle:
 			continue
 		case clock == features.EventClock && p.Final && m.eventTime[i] == windows.NoTime:
@@ -56,7 +58,9 @@ func (m *marks) taskWatermark(p *Plan, partitions []partition, clock features.Cl
 		return windows.NoTime
 	}
 	for i := range partitions { // all idle: the clock itself
-		least = min(least, p.Clock-partitions[i].lateness)
+		if !p.Slices[i].absent {
+			least = min(least, p.Clock-partitions[i].lateness)
+		}
 	}
 	return least
 }

@@ -66,10 +66,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		divergent:   counter("divergent_total", "Upserts that found their own version with other bytes: a broken promise, which stops the task."),
 		refused:     counter("refused_total", "Upserts refused because their owner was away longer than tombstones live."),
 		sinkErrors:  counters("sink_errors_total", "Failed attempts to publish, by sink; each is retried.", "sink"),
-		sourceError: counter("source_errors_total", "Failed requests to Kafka that the driver retried."),
+		sourceError: counter("source_errors_total", "Heartbeats at which Kafka did not say where its logs end."),
 		frontier:    gauge("frontier_seconds", "The task's frontier, as Unix time."),
 		watermark:   gauge("watermark_seconds", "The task's watermark, as Unix time."),
-		behind:      gauge("records_behind", "Offsets between the task's position and the logs' ends, when last asked."),
+		behind:      gauge("records_behind", "Offsets between the task's position and the logs' ends, asked with every heartbeat."),
 		sequence:    gauge("sequence", "The sequence of the last committed batch."),
 	}
 }

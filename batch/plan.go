@@ -33,6 +33,18 @@ type Slice struct {
 	LeaderEpoch int32 // of the partition's leader when planned; -1 where not known
 	LogEnd      int64 // the log's end when planned
 	Idle        bool  // no lag, and no event for the source's idle_after
+
+	absent bool // in memory only: the partition came after the plan, and takes no part in it
+}
+
+// slice returns the part of one partition, if the plan knows it.
+func (p *Plan) slice(part Partition) (Slice, bool) {
+	for _, s := range p.Slices {
+		if s.Partition == part {
+			return s, true
+		}
+	}
+	return Slice{}, false
 }
 
 // Offsets returns how many offsets the plan covers.

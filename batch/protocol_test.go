@@ -342,8 +342,8 @@ func TestTask_RepublishesWhatTheStoreLost(t *testing.T) {
 		}
 		frontier, watermark := marksOf(events)
 		checkStore(t, w, expect(w.project, events, frontier, watermark))
-		if w.announced != 1 {
-			t.Errorf("the project was announced %d times to a store that lost everything once", w.announced)
+		if w.announced != 2 {
+			t.Errorf("the project was announced %d times, want at the start and to a store that lost everything", w.announced)
 		}
 		if w.key == nil || w.key.Version != w.position.Version {
 			t.Errorf("the task key is %+v, want it at %s", w.key, w.position.Version)

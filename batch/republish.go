@@ -2,7 +2,9 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"highwater/features"
@@ -13,6 +15,10 @@ import (
 func (t *Task) restore(ctx context.Context) error {
 	if !t.mustRestore || !t.canRestore() {
 		return nil
+	}
+	select {
+	case <-t.lost: // noticed twice: what follows mends it
+	default:
 	}
 	if err := t.retryKey(ctx)(func() error { return t.o.Announce(ctx) }); err != nil {
 		return fmt.Errorf("announce the project: %w", err)
@@ -63,10 +69,12 @@ func (t *Task) republish(ctx context.Context) (vectors int64, refused int, err e
 	pub := &publisher{task: t, version: t.position.Version, clock: t.position.Clock}
 	out := &chunk{}
 	flush := func() error {
-		err := pub.vectors(ctx, out.vectors)
+		if err := pub.vectors(ctx, out.vectors); err != nil {
+			return err
+		}
 		vectors += int64(len(out.vectors))
 		out.vectors, out.values = out.vectors[:0], out.values[:0]
-		return err
+		return pause(ctx, time.Until(start.Add(time.Duration(vectors)*time.Second/time.Duration(t.o.RepublishRate))))
 	}
 	for i, v := range t.o.Project.Views {
 		err := t.o.State.Scan(ctx, i, func(e *Entity) error {
@@ -102,13 +110,40 @@ func (c *chunk) add(v *features.View, e *Entity) {
 	c.vectors = append(c.vectors, vec)
 }
 
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
 // Republish writes every vector that the state knows again, by hand: it returns how many there were once the sinks have confirmed.
+// Where batches must be committed first (pending plans, new definitions, a clock reading too old for the sinks' guard) it says so, and sees to it that one is planned.
 func (t *Task) Republish(ctx context.Context) (int64, error) {
-	var n int64
+	var n atomic.Int64
 	err := t.Do(ctx, func(work context.Context) error {
-		var err error
-		n, _, err = t.republish(work)
+		if t.position.Version.Sequence == 0 {
+			return nil
+		}
+		if !t.canRestore() {
+			return errors.New("republish: a batch must be committed first; ask again in a moment")
+		}
+		vectors, refused, err := t.republish(work)
+		n.Store(vectors)
+		if err == nil && refused > 0 {
+			t.withhold(fmt.Sprintf("%d upserts were refused: this owner was away for longer than tombstones live", refused))
+			t.askForPlan()
+			err = fmt.Errorf("republish: %d of %d upserts were refused as too old; they are written again after the next batch", refused, vectors)
+		}
 		return err
 	})
-	return n, err
+	return n.Load(), err
 }

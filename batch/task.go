@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,8 @@ type Options struct {
 	TombstoneTTL time.Duration // how long sinks remember tombstones
 	Metrics      *Metrics
 	Log          *slog.Logger
+
+	RepublishRate int // vectors a second that a republish writes at most; 0 for 100,000
 
 	Address   string          // of the owner's HTTP server, for the heartbeat; "" for none
 	Complete  <-chan struct{} // closed when all that will ever come has been loaded (dev); nil for never
@@ -79,12 +82,16 @@ type Task struct {
 
 // New checks the options against the state and the plans, and returns a task ready to run.
 func New(o Options) (*Task, error) {
-	t := &Task{o: o, requests: make(chan func(context.Context) error), force: make(chan string, 1), lost: make(chan string, 1)}
-	if o.TombstoneTTL <= 0 {
-		return nil, errors.New("batch: TombstoneTTL must be positive")
+	if o.TombstoneTTL < leastTombstoneTTL {
+		return nil, fmt.Errorf("tombstones must live for at least %s, not %s: a call that was planned longer ago than they live is refused", leastTombstoneTTL, o.TombstoneTTL)
 	}
-	return t, nil
+	if o.RepublishRate <= 0 {
+		o.RepublishRate = 100_000
+	}
+	return &Task{o: o, requests: make(chan func(context.Context) error), force: make(chan string, 1), lost: make(chan string, 1)}, nil
 }
+
+const leastTombstoneTTL = time.Minute
 
 // grace is how long a task that is told to stop may go on with the batch in hand. What does not end within it is left to the next start, which runs the same plan again.
 const grace = 6 * time.Second
@@ -93,15 +100,15 @@ const grace = 6 * time.Second
 func (t *Task) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(grace, cancel)
-		context.AfterFunc(work, func() { timer.Stop() })
-	})()
 	if err := t.start(ctx); err != nil {
 		return ignoreCancel(ctx, err)
 	}
 	inputs, free := make(chan *input), make(chan *input, 2)
 	g, gctx := errgroup.WithContext(ctx)
+	context.AfterFunc(gctx, func() { // told to stop, or failed: the batch in hand gets its grace, and no more
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(work, func() { timer.Stop() })
+	})
 	g.Go(func() error {
 		defer close(inputs)
 		return t.plan(gctx, inputs, free)
@@ -110,7 +117,7 @@ func (t *Task) Run(ctx context.Context) error {
 		return t.beat(gctx)
 	})
 	g.Go(func() error {
-		return t.execute(gctx, work, inputs, free)
+		return t.execute(work, inputs, free)
 	})
 	return ignoreCancel(ctx, g.Wait())
 }
@@ -142,11 +149,31 @@ func (t *Task) start(ctx context.Context) error {
 	if err := t.claim(ctx, found); err != nil {
 		return err
 	}
+	if err := t.retryKey(ctx)(func() error { return t.o.Announce(ctx) }); err != nil {
+		return fmt.Errorf("announce the project: %w", err)
+	}
+	return t.startSource(ctx)
+}
+
+// startSource begins to fetch where the position is; where there is none yet, where the first pending plan begins, or at the beginning.
+func (t *Task) startSource(ctx context.Context) error {
 	next := make([]int64, len(t.position.Partitions))
 	for i, p := range t.position.Partitions {
 		next[i] = p.Next
+		for _, plan := range t.pending {
+			if s, ok := plan.slice(p.Partition); ok && next[i] == Beginning {
+				next[i] = s.Start
+			}
+		}
 	}
-	return t.o.Source.Start(ctx, next)
+	if err := t.o.Source.Start(ctx, next); err != nil {
+		return err
+	}
+	for i := range next {
+		t.position.Partitions[i].Next = next[i]
+	}
+	t.setPosition(t.position)
+	return nil
 }
 
 // partitionsOf gives a position the source's partitions, in their order: those it does not know yet are read from their beginning.
@@ -159,7 +186,7 @@ func (t *Task) partitionsOf(p Position) Position {
 	for _, part := range t.o.Source.Partitions() {
 		pp, ok := known[part]
 		if !ok {
-			pp = PartitionPosition{Partition: part, EventTime: windows.NoTime}
+			pp = PartitionPosition{Partition: part, Next: Beginning, EventTime: windows.NoTime}
 		}
 		p.Partitions = append(p.Partitions, pp)
 	}
@@ -169,13 +196,10 @@ func (t *Task) partitionsOf(p Position) Position {
 // plan plans and reads, one batch ahead of execute. Plans that were found without their commit come first, exactly as they are (I2).
 func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input) error {
 	current := newBinding(t.o.Project, t.o.Decoder)
-	partitions, err := current.partitions(t.o.Source.Partitions())
-	if err != nil {
-		return err
-	}
+	partitions := current.partitions(t.o.Source.Partitions())
 	r := &reader{source: t.o.Source, free: free, marks: marks{frontier: t.position.Frontier, watermark: t.position.Watermark}}
 	p := &planner{source: t.o.Source, plans: t.o.Plans, limits: t.o.Project.Batch, clock: t.o.Project.Clock, partitions: partitions, hash: t.o.Project.Hash,
-		now: t.o.Now, log: t.o.Log, metrics: t.o.Metrics, complete: t.o.Complete, force: t.force, behind: t.setBehind,
+		now: t.o.Now, log: t.o.Log, complete: t.o.Complete, force: t.force,
 		version: t.position.Version, reading: t.position.Clock, deadline: t.o.Now().Add(t.o.Project.Batch.Interval), changed: t.position.Version.Sequence > 0 && t.position.Definitions != t.o.Project.Hash}
 	for _, pp := range t.position.Partitions {
 		r.marks.eventTime = append(r.marks.eventTime, pp.EventTime)
@@ -201,7 +225,7 @@ func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input)
 			return err
 		}
 		t.o.Log.Info("running a plan that was found without its commit", "plan", plan.Version, "offsets", plan.Offsets())
-		if plan, err = alignPlan(plan, partitions); err != nil {
+		if plan, err = alignPlan(plan, p.ends, partitions); err != nil {
 			return err
 		}
 		if err := send(plan, b, byRecovery, 0); err != nil {
@@ -233,11 +257,7 @@ func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input)
 
 // readPlan reads a plan; a failure names it.
 func (t *Task) readPlan(ctx context.Context, r *reader, plan *Plan, b *binding) (*input, error) {
-	partitions, err := b.partitions(t.o.Source.Partitions())
-	if err != nil {
-		return nil, err
-	}
-	in, err := r.read(ctx, plan, b, partitions)
+	in, err := r.read(ctx, plan, b, b.partitions(t.o.Source.Partitions()))
 	if err != nil {
 		return nil, fmt.Errorf("read batch %s: %w", plan.Version, err)
 	}
@@ -256,30 +276,28 @@ func (t *Task) bindingOf(plan *Plan, current *binding) (*binding, error) {
 	return newBinding(p, t.o.Decoder), nil
 }
 
-// alignPlan gives a plan one slice for each of the task's partitions, in the task's order: partitions that came after the plan have an empty one.
-func alignPlan(p *Plan, partitions []partition) (*Plan, error) {
-	slices := make(map[Partition]Slice, len(p.Slices))
-	for _, s := range p.Slices {
-		slices[s.Partition] = s
-	}
+// alignPlan gives a plan one slice for each of the task's partitions, in the task's order. Partitions that came after the plan take no part in it: they stay where they are, and hold nothing up.
+func alignPlan(p *Plan, next []int64, partitions []partition) (*Plan, error) {
 	aligned := *p
 	aligned.Slices = nil
-	for _, part := range partitions {
-		s, ok := slices[part.Partition]
+	for i, part := range partitions {
+		s, ok := p.slice(part.Partition)
 		if !ok {
-			s = Slice{Partition: part.Partition, LeaderEpoch: -1}
+			s = Slice{Partition: part.Partition, Start: next[i], End: next[i], LogEnd: next[i], LeaderEpoch: -1, absent: true}
 		}
-		delete(slices, part.Partition)
 		aligned.Slices = append(aligned.Slices, s)
 	}
-	for part := range slices {
-		return nil, fmt.Errorf("plan %s reads topic %s partition %d, which is no longer there", p.Version, part.Topic, part.Number)
+	for _, s := range p.Slices {
+		if !slices.ContainsFunc(partitions, func(part partition) bool { return part.Partition == s.Partition }) {
+			return nil, fmt.Errorf("plan %s reads source %s, topic %s partition %d, which is no longer there: put the source and its topic back until the task has caught up, then take them away",
+				p.Version, s.Partition.Source, s.Partition.Topic, s.Partition.Number)
+		}
 	}
 	return &aligned, nil
 }
 
 // execute runs inputs in order, and between them what has been asked of it. It is the goroutine that owns the state.
-func (t *Task) execute(ctx, work context.Context, inputs <-chan *input, free chan<- *input) error {
+func (t *Task) execute(work context.Context, inputs <-chan *input, free chan<- *input) error {
 	for {
 		if err := t.restore(work); err != nil {
 			return err
@@ -373,7 +391,10 @@ func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change
 				if err := pub.vectors(gctx, c.vectors); err != nil {
 					return err
 				}
-				empty <- c
+				select {
+				case empty <- c:
+				default: // one that was made in a hurry, when all was over
+				}
 			}
 			return nil
 		})

@@ -130,6 +130,7 @@ const heartbeatEvery = 2 * time.Second
 
 // beatOnce is best effort: an outage is told by the sinks.
 func (t *Task) beatOnce(ctx context.Context) {
+	t.lookBehind(ctx)
 	confirmed := t.confirmed.Load() // before the read, so that a move in between is no loss
 	b := Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()}
 	if err := t.o.Key.Beat(ctx, b); err != nil {
@@ -157,3 +158,22 @@ func (t *Task) beatOnce(ctx context.Context) {
 }
 
 func (t *Task) setConfirmed(v features.Version) { t.confirmed.Store(&v) }
+
+// lookBehind asks how far the logs go beyond the position; where the brokers do not answer, what was known stays.
+func (t *Task) lookBehind(ctx context.Context) {
+	asking, cancel := context.WithTimeout(ctx, heartbeatEvery)
+	defer cancel()
+	ends, err := t.o.Source.Ends(asking)
+	if err != nil {
+		if ctx.Err() == nil {
+			t.o.Metrics.sourceError.Inc()
+		}
+		return
+	}
+	position, _, _ := t.Position()
+	var behind int64
+	for i, p := range position.Partitions {
+		behind += ends[i].LogEnd - max(p.Next, 0)
+	}
+	t.setBehind(behind)
+}

@@ -114,6 +114,11 @@ func (w *world) run(t testing.TB, configure ...func(*batch.Options)) error {
 
 // runUntil starts a process on the world and lets it run until ctx ends, or it dies.
 func (w *world) runUntil(ctx context.Context, configure ...func(*batch.Options)) error {
+	return w.runTask(ctx, func(*batch.Task) {}, configure...)
+}
+
+// runTask is runUntil, and hands out the task before it runs.
+func (w *world) runTask(ctx context.Context, made func(*batch.Task), configure ...func(*batch.Options)) error {
 	w.died = false
 	complete := make(chan struct{})
 	close(complete)
@@ -133,6 +138,7 @@ func (w *world) runUntil(ctx context.Context, configure ...func(*batch.Options))
 	if err != nil {
 		return err
 	}
+	made(task)
 	return task.Run(ctx)
 }
 
@@ -145,6 +151,9 @@ type source struct {
 func (s *source) Partitions() []batch.Partition { return s.parts }
 
 func (s *source) Start(_ context.Context, next []int64) error {
+	for i := range next {
+		next[i] = max(next[i], 0)
+	}
 	s.next = slices.Clone(next)
 	return nil
 }
@@ -172,9 +181,6 @@ func (s *source) Arrived() <-chan struct{} { return nil }
 func (s *source) Ends(context.Context) ([]batch.End, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.step("ends"); err != nil {
-		return nil, err
-	}
 	var ends []batch.End
 	for _, n := range s.avail {
 		ends = append(ends, batch.End{LogEnd: int64(n), LeaderEpoch: -1})

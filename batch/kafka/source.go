@@ -122,6 +122,9 @@ func (s *Source) place(next []int64, logs []extent) ([]queue, error) {
 	queues := make([]queue, len(next))
 	var errs []error
 	for i, p := range s.partitions {
+		if next[i] == batch.Beginning {
+			next[i] = logs[i].start
+		}
 		queues[i] = newQueue(next[i])
 		switch log := logs[i]; {
 		case next[i] > log.end:

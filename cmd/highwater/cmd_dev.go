@@ -185,7 +185,8 @@ func (d *dev) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.Redis = []string{mini}
+		defer mini.Close()
+		d.Redis = []string{mini.Addr()}
 	}
 	registry := prometheus.NewRegistry()
 	web, err := newWeb(d.Addr, d.redisFlags, d.project.Name, registry, d.log)

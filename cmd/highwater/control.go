@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -96,8 +97,11 @@ func askWorker(ctx context.Context, dataDir, method, path string, query url.Valu
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}
 	conn, err := dial(ctx, "", "")
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask the running worker: %w", err)
 	}
 	_ = conn.Close()
 	req, err := http.NewRequestWithContext(ctx, method, "http://worker"+path+"?"+query.Encode(), nil)

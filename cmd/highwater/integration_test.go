@@ -194,7 +194,6 @@ type service struct {
 	dataDir     string
 	partitions  int // of each topic
 	feed        []fed
-	flags       []string // more of the worker's
 	env         []string // of worker and serve
 
 	worker *e2e.Process

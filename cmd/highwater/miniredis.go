@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// startMiniredis starts the embedded Redis on a free port of loopback, and drives its clock: its keys expire only when told that time has passed.
-func startMiniredis(ctx context.Context, g *errgroup.Group) (addr string, err error) {
+// startMiniredis starts the embedded Redis on a free port of loopback, and drives its clock until ctx ends: its keys expire only when told that time has passed. The caller closes it, after those who write to it have stopped.
+func startMiniredis(ctx context.Context, g *errgroup.Group) (*miniredis.Miniredis, error) {
 	m := miniredis.NewMiniRedis()
 	if err := m.StartAddr("127.0.0.1:0"); err != nil {
-		return "", fmt.Errorf("start the embedded redis: %w", err)
+		return nil, fmt.Errorf("start the embedded redis: %w", err)
 	}
 	g.Go(func() error {
-		defer m.Close()
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()
 		for last := time.Now(); ; {
@@ -29,5 +28,5 @@ func startMiniredis(ctx context.Context, g *errgroup.Group) (addr string, err er
 			}
 		}
 	})
-	return m.Addr(), nil
+	return m, nil
 }

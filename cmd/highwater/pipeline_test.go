@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait for something that must happen: nothing waits for it where all is well.
-const patience = 2 * time.Minute
+const patience = e2e.Patience
 
 // pipeline is a task and its HTTP side, wired as dev wires them, with the outside in the test's hands: embedded Kafka, Pebble on disk, miniredis.
 type pipeline struct {

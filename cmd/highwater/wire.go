@@ -66,9 +66,6 @@ func newEngine(ctx context.Context, o engineOptions) (e *engine, err error) {
 		return e, err
 	}
 	announce := func(ctx context.Context) error { return e.online.WriteCatalogue(ctx, o.project.Catalogue(1)) }
-	if err = waitFor(ctx, o.log, "redis", func() error { return announce(ctx) }); err != nil {
-		return e, err
-	}
 	kafkaOptions := kafka.Options{Brokers: o.brokers, Sources: o.project.Sources, AcceptLoss: o.acceptLoss, MemoryBytes: 2 * o.project.Batch.MaxBytes, Group: o.group, Log: o.log}
 	if e.source, err = kafka.Open(ctx, kafkaOptions); err != nil {
 		return e, err
