@@ -21,6 +21,7 @@ type partition struct {
 	lateness  int64
 	maxFuture int64
 	idleAfter int64
+	absent    bool // from the plan in hand: the partition came after it, and takes no part in it
 }
 
 func newBinding(p *features.Project, decoder func(*features.Source) Decoder) *binding {

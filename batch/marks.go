@@ -41,7 +41,7 @@ func (m *marks) taskWatermark(p *Plan, partitions []partition, clock features.Cl
 	least, counted := int64(windows.Never), 0
 	for i := range partitions {
 		switch {
-		case p.Slices[i].absent:
+		case partitions[i].absent:
 			continue
 		case clock == features.WallClock && p.Slices[i].Idle:
 			continue
@@ -58,7 +58,7 @@ func (m *marks) taskWatermark(p *Plan, partitions []partition, clock features.Cl
 		return windows.NoTime
 	}
 	for i := range partitions { // all idle: the clock itself
-		if !p.Slices[i].absent {
+		if !partitions[i].absent {
 			least = min(least, p.Clock-partitions[i].lateness)
 		}
 	}

@@ -33,8 +33,6 @@ type Slice struct {
 	LeaderEpoch int32 // of the partition's leader when planned; -1 where not known
 	LogEnd      int64 // the log's end when planned
 	Idle        bool  // no lag, and no event for the source's idle_after
-
-	absent bool // in memory only: the partition came after the plan, and takes no part in it
 }
 
 // slice returns the part of one partition, if the plan knows it.

@@ -48,7 +48,7 @@ func (r *reader) read(ctx context.Context, p *Plan, b *binding, partitions []par
 		return nil, err
 	}
 	for i := range p.Slices {
-		if p.Slices[i].absent {
+		if partitions[i].absent {
 			continue
 		}
 		if err := r.judge(in, i, records[i]); err != nil {

@@ -206,8 +206,8 @@ func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input)
 		p.ends = append(p.ends, pp.Next)
 		p.lastSeen = append(p.lastSeen, t.o.Now())
 	}
-	send := func(plan *Plan, b *binding, trigger string, took time.Duration) error {
-		in, err := t.readPlan(ctx, r, plan, b)
+	send := func(plan *Plan, b *binding, partitions []partition, trigger string, took time.Duration) error {
+		in, err := readPlan(ctx, r, plan, b, partitions)
 		if err != nil {
 			return err
 		}
@@ -225,10 +225,11 @@ func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input)
 			return err
 		}
 		t.o.Log.Info("running a plan that was found without its commit", "plan", plan.Version, "offsets", plan.Offsets())
-		if plan, err = alignPlan(plan, p.ends, partitions); err != nil {
+		taking := b.partitions(t.o.Source.Partitions())
+		if plan, err = alignPlan(plan, p.ends, taking); err != nil {
 			return err
 		}
-		if err := send(plan, b, byRecovery, 0); err != nil {
+		if err := send(plan, b, taking, byRecovery, 0); err != nil {
 			return err
 		}
 		p.resume(plan)
@@ -248,7 +249,7 @@ func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input)
 		case plan == nil:
 			return nil
 		default:
-			if err := send(plan, current, trigger, p.took); err != nil {
+			if err := send(plan, current, partitions, trigger, p.took); err != nil {
 				return err
 			}
 		}
@@ -256,8 +257,8 @@ func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input)
 }
 
 // readPlan reads a plan; a failure names it.
-func (t *Task) readPlan(ctx context.Context, r *reader, plan *Plan, b *binding) (*input, error) {
-	in, err := r.read(ctx, plan, b, b.partitions(t.o.Source.Partitions()))
+func readPlan(ctx context.Context, r *reader, plan *Plan, b *binding, partitions []partition) (*input, error) {
+	in, err := r.read(ctx, plan, b, partitions)
 	if err != nil {
 		return nil, fmt.Errorf("read batch %s: %w", plan.Version, err)
 	}
@@ -276,14 +277,15 @@ func (t *Task) bindingOf(plan *Plan, current *binding) (*binding, error) {
 	return newBinding(p, t.o.Decoder), nil
 }
 
-// alignPlan gives a plan one slice for each of the task's partitions, in the task's order. Partitions that came after the plan take no part in it: they stay where they are, and hold nothing up.
+// alignPlan gives a plan one slice for each of the task's partitions, in the task's order. Partitions that came after the plan are marked absent: they stay where they are, and hold nothing up.
 func alignPlan(p *Plan, next []int64, partitions []partition) (*Plan, error) {
 	aligned := *p
 	aligned.Slices = nil
 	for i, part := range partitions {
 		s, ok := p.slice(part.Partition)
 		if !ok {
-			s = Slice{Partition: part.Partition, Start: next[i], End: next[i], LogEnd: next[i], LeaderEpoch: -1, absent: true}
+			s = Slice{Partition: part.Partition, Start: next[i], End: next[i], LogEnd: next[i], LeaderEpoch: -1}
+			partitions[i].absent = true
 		}
 		aligned.Slices = append(aligned.Slices, s)
 	}
