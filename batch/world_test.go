@@ -394,9 +394,9 @@ func (s store) Publish(_ context.Context, out *batch.Output) (batch.Outcome, err
 			d.Value = slices.Clone(d.Value)
 			s.dead = append(s.dead, d)
 		}
+		s.stale += o.Stale
 		return nil
 	})
-	s.stale += o.Stale
 	return o, err
 }
 
