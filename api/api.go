@@ -24,8 +24,8 @@ type Options struct {
 	MaxValues      int           // entities × features of one request; 0 for 1,000,000
 	RequestTimeout time.Duration // how long the store may take for one request; 0 for 5 s
 
-	// Ready says whether requests can be answered, and why not; nil asks Serve, which asks the store.
-	Ready func(ctx context.Context) (ok bool, reason string)
+	// Ready says whether the process does its work, and why not; nil for [LookupsReady] with a minute's patience.
+	Ready func(ctx context.Context) Readiness
 
 	Log        *slog.Logger          // errors that are nobody's fault but ours, and the store's coming and going; nil for none
 	Registerer prometheus.Registerer // where the API's own metrics go; nil for a registry of its own
@@ -47,7 +47,7 @@ func (o Options) withDefaults() Options {
 		o.RequestTimeout = 5 * time.Second
 	}
 	if o.Ready == nil {
-		o.Ready = o.Serve.Ready
+		o.Ready = func(ctx context.Context) Readiness { return LookupsReady(ctx, o.Serve, time.Minute) }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -115,7 +115,7 @@ func (a *API) routes() []route {
 		{http.MethodPost, "/v1/features", "/v1/features", "features of many entities, by feature service or by name", a.answer(a.postFeatures)},
 		{http.MethodGet, "/v1/status", "/v1/status", "what the tasks are doing", a.answer(a.getStatus)},
 		{http.MethodGet, "/healthz", "/healthz", "the process is alive", a.answer(a.healthz)},
-		{http.MethodGet, "/readyz", "/readyz", "lookups can be answered", a.answer(a.readyz)},
+		{http.MethodGet, "/readyz", "/readyz", "the process does its work, or why not", a.answer(a.readyz)},
 		{http.MethodGet, "/metrics", "/metrics", "metrics, for Prometheus", a.Metrics},
 		{http.MethodGet, "/openapi.json", "/openapi.json", "this API as an OpenAPI 3.1 document", a.answer(a.getOpenAPI)},
 		{http.MethodGet, "/", "/", "the console, or this list", root},

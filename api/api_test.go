@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-chi/chi/v5"
@@ -24,6 +25,7 @@ import (
 	"highwater/api"
 	"highwater/features"
 	"highwater/serve"
+	"highwater/serve/servetest"
 )
 
 // oneEntity asks for one value of the fixture.
@@ -126,9 +128,31 @@ func TestNoCatalogue_IsNotReady(t *testing.T) {
 
 func TestReady_AsksWhatItWasGiven(t *testing.T) {
 	f := newFixture(t, func(o *api.Options) {
-		o.Ready = func(context.Context) (bool, string) { return false, "the task is catching up" }
+		o.Ready = func(context.Context) api.Readiness {
+			return api.Readiness{Reasons: []api.Reason{{Reason: "behind", Detail: "the task is catching up"}, {Reason: "disk", Detail: "no room"}}}
+		}
 	})
-	wantStatus(t, f.do(t, http.MethodGet, "/readyz", ""), http.StatusServiceUnavailable, "the task is catching up")
+	wantStatus(t, f.do(t, http.MethodGet, "/readyz", ""), http.StatusServiceUnavailable,
+		`"detail":"the task is catching up; no room","reasons":[{"reason":"behind","detail":"the task is catching up"},{"reason":"disk","detail":"no room"}]`)
+}
+
+// Values that grow old are better than none: a server without a worker stays ready, and says so.
+func TestReady_WithoutAWorkerIsAWarning(t *testing.T) {
+	f := newFixture(t)
+	wantStatus(t, f.do(t, http.MethodGet, "/readyz", ""), http.StatusOK, `{"status":"ready"}`)
+	now := noon.Add(2 * time.Minute)
+	f = newFixture(t, func(o *api.Options) {
+		store := &servetest.Store{}
+		fill(store)
+		o.Serve = serve.New(serve.Options{Store: store, Project: "ads", Now: func() time.Time { return now }})
+	})
+	wantStatus(t, f.do(t, http.MethodGet, "/readyz", ""), http.StatusOK, `{"status":"ready","warnings":[{"reason":"heartbeat","detail":"the newest heartbeat is 2m0s old`)
+	f = newFixture(t, func(o *api.Options) {
+		store := &servetest.Store{}
+		store.SetCatalogue(ads())
+		o.Serve = serve.New(serve.Options{Store: store, Project: "ads"})
+	})
+	wantStatus(t, f.do(t, http.MethodGet, "/readyz", ""), http.StatusOK, `"no task has told of itself: does a worker run?"`)
 }
 
 func TestRoot_IsTheConsoleWhereThereIsOne(t *testing.T) {

@@ -1,26 +1,11 @@
 package api
 
-import (
-	"context"
-	"net/http"
-)
+import "net/http"
 
 // healthz answers GET /healthz: whoever reads this is alive.
 func (a *API) healthz(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, []byte(`{"status":"ok"}`))
-	return nil
-}
-
-// readyz answers GET /readyz: 200 while lookups can be answered, else a problem with the reason.
-func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), a.RequestTimeout)
-	defer cancel()
-	if ok, reason := a.Ready(ctx); !ok {
-		return &problem{kind: unavailable, detail: reason}
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, []byte(`{"status":"ready"}`))
 	return nil
 }
 

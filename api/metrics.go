@@ -16,6 +16,7 @@ type metrics struct {
 	requests *prometheus.CounterVec   // by route, method, status
 	seconds  *prometheus.HistogramVec // by route
 	vectors  prometheus.Counter
+	age      prometheus.Histogram
 	values   [serve.Statuses]prometheus.Counter // by status
 }
 
@@ -30,6 +31,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"route"})),
 		vectors: register(r, prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "highwater_serve_vectors_read_total", Help: "Stored vectors asked of the online store.",
+		})),
+		age: register(r, prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "highwater_serve_age_seconds", Help: "How long before an answer the oldest of its vectors was known to hold, with the wall clock.",
+			Buckets: []float64{.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300, 900, 3600, 21600, 86400},
 		})),
 	}
 	values := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -68,6 +73,7 @@ func methodLabel(method string) string {
 
 func (m *metrics) countRow(r *serve.Row) {
 	m.vectors.Inc()
+	m.observeAge(r.Age)
 	for _, v := range r.Values {
 		status := r.Status
 		if status == serve.Present && v.IsNull() {
@@ -79,7 +85,15 @@ func (m *metrics) countRow(r *serve.Row) {
 
 func (m *metrics) countTable(t *serve.Table, tally statusTally) {
 	m.vectors.Add(float64(t.Vectors))
+	m.observeAge(t.Age)
 	for s, n := range tally {
 		m.values[s].Add(float64(n))
+	}
+}
+
+// observeAge notes the age of an answer in µs, if it has one.
+func (m *metrics) observeAge(age int64) {
+	if age >= 0 {
+		m.age.Observe(float64(age) / 1e6)
 	}
 }

@@ -66,7 +66,9 @@ var ofServe = [...]problemKind{
 type problem struct {
 	kind       problemKind
 	detail     string
-	suggestion string // the nearest name that would have been right; "" for none
+	suggestion string   // the nearest name that would have been right; "" for none
+	reasons    []Reason // of GET /readyz alone
+	warnings   []Reason
 }
 
 func (p *problem) Error() string { return p.detail }
@@ -101,6 +103,8 @@ func (p *problem) write(w http.ResponseWriter) {
 	if p.suggestion != "" {
 		body = appendString(append(body, `,"suggestion":`...), p.suggestion)
 	}
+	body = appendReasons(body, "reasons", p.reasons)
+	body = appendReasons(body, "warnings", p.warnings)
 	body = append(body, "}\n"...)
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")

@@ -3,6 +3,7 @@ package batch_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -121,5 +122,94 @@ func TestWatermark_IdlePartitionsAreLeftOutUnderTheWallClock(t *testing.T) {
 				return
 			}
 		})
+	})
+}
+
+// A plan that is not caught up says nothing of what is still to come: the clock does not move the frontier past it.
+func TestFrontier_FollowsTheClockOnlyWhereThePlanIsCaughtUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := project(t, func(p *features.Project) { p.Clock, p.Batch.MaxRecords = features.WallClock, 10 })
+		log := steadyLog(35, time.Now().Add(-time.Hour))
+		w := newWorld(p, [][]batch.Record{log})
+		if err := w.run(t); err != nil {
+			t.Fatal(err)
+		}
+		behind := 0
+		for _, plan := range w.plans {
+			want := log[plan.Slices[0].End-1].Time
+			if plan.CaughtUp() {
+				want = plan.Clock
+			} else {
+				behind++
+			}
+			for _, call := range w.applied {
+				for _, v := range call.Vectors {
+					if v.Version == plan.Version && v.Frontier != want {
+						t.Errorf("plan %s, caught up: %v: %s %s holds at %d, want %d", plan.Version, plan.CaughtUp(), v.View.Name, v.Entity, v.Frontier, want)
+					}
+				}
+			}
+		}
+		if behind < 3 {
+			t.Errorf("%d plans were not caught up, want 3", behind)
+		}
+	})
+}
+
+// An entity whose vector has expired leaves the state once its tombstone is over, though nothing comes any more.
+func TestTombstone_TheStateForgetsWhenItEnds(t *testing.T) {
+	const tombstone = 5 * time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		mortal := strings.NewReplacer("      clicks: {aggregate: count}\n", "", "      newest: {aggregate: last, of: price}\n", "").Replace(definitions) // lifetime features stay
+		p, err := features.Parse("shop.yaml", []byte(mortal))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Clock = features.WallClock
+		live(t, p, steadyLog(1, time.Now()), func(a *arriving, w *world, batches chan batch.Stats) {
+			a.come(1)
+			const key = "users\x00u1"
+			met := false
+			for start := time.Now(); time.Since(start) < 2*tombstone; {
+				<-batches
+				w.mu.Lock()
+				_, found := w.state[key]
+				w.mu.Unlock()
+				if met = met || found; met && !found {
+					if after := time.Since(start); after < tombstone {
+						t.Errorf("it was forgotten after %s, before its tombstone's end", after)
+					}
+					return
+				}
+			}
+			t.Errorf("the entity outlives its tombstone in the state (it was there: %v)", met)
+		}, func(o *batch.Options) { o.TombstoneTTL = tombstone })
+	})
+}
+
+// The same log leaves the same bytes each time, whatever order maps and goroutines take: also of sums that depend on theirs.
+func TestTask_LeavesTheSameBytesEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log []batch.Record
+		for i := range 200 {
+			ts := 1_700_000_000_000 + int64(i)*300
+			value, _ := json.Marshal(event{User: fmt.Sprintf("u%d", i%3), Kind: "click", Price: 1 / float64(3+i), TS: ts})
+			log = append(log, batch.Record{Offset: int64(i), Time: ts * 1000, Value: value})
+		}
+		var first map[string]string
+		for range 5 {
+			w := newWorld(project(t), [][]batch.Record{log})
+			if err := w.run(t); err != nil {
+				t.Fatal(err)
+			}
+			bytes := bytesOf(w)
+			delete(bytes, "position") // its clock reading is the run's
+			if first == nil {
+				first = bytes
+			}
+			if !maps.Equal(bytes, first) {
+				t.Fatal("two runs over one log differ")
+			}
+		}
 	})
 }

@@ -66,20 +66,41 @@ func (p *Plan) CaughtUp() bool {
 
 // Position is where a task stands: all that a commit moves together with its state (I5).
 type Position struct {
-	Version     features.Version // of the last committed batch; the sequence is 0 before the first
+	Version     features.Version // of the last committed batch; the sequence is 0 before the generation's first
 	Partitions  []PartitionPosition
 	Frontier    int64 // µs; windows.NoTime before the first event
 	Watermark   int64 // µs; windows.NoTime while a partition holds it
 	Clock       int64 // µs: the last plan's clock reading
 	Definitions string
 	Counters    Counters
+	Opening     Opening // how the generation began
+}
+
+// Published returns the newest version that a vector of this state can have: zero before the first batch of the first generation.
+func (p *Position) Published() features.Version {
+	if p.Version == (features.Version{Generation: 1}) {
+		return features.Version{}
+	}
+	return p.Version
 }
 
 // PartitionPosition is where a task stands in one partition.
 type PartitionPosition struct {
-	Partition Partition
-	Next      int64 // the first offset that no committed batch covers
-	EventTime int64 // µs: the greatest event time seen; windows.NoTime before the first
+	Partition   Partition
+	TopicID     string // of the topic that Next is an offset of; "" where the brokers do not say
+	Next        int64  // the first offset that no committed batch covers; Beginning in a generation that reads from the log's start and has no batch yet
+	LeaderEpoch int32  // of the partition's leader when Next was planned; -1 where not known
+	EventTime   int64  // µs: the greatest event time seen; windows.NoTime before the first
+}
+
+// Opening is how a generation above the first began (design.md §5). Every vector that the state knew then is published again under (generation, 0), as it stood at the opening's frontier and watermark.
+type Opening struct {
+	Parent      features.Version // where the state stood before; its plans beyond that are void. Zero for the first generation, and for a state that was empty
+	Why         string           // for people; "" for the first generation
+	Frontier    int64            // µs
+	Watermark   int64            // µs
+	Until       int64            // µs by the plans' clock readings: when the tombstones among them have expired in the sinks
+	Definitions string           // features.Project.Hash of those that it was opened under
 }
 
 // Counters count since the task's first batch; they are part of the position, so a replay does not count twice.

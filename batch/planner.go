@@ -28,6 +28,8 @@ type planner struct {
 	lastSeen []time.Time      // by partition: when a plan last had offsets of it
 	deadline time.Time        // when the interval has passed
 	changed  bool             // the definitions changed since the last plan
+	behind   func(s float64)  // hears by how much the clock is behind the last plan's reading
+	setBack  bool             // it was, when last looked at
 	took     time.Duration    // what making the last plan took, once something had triggered it
 }
 
@@ -41,7 +43,7 @@ const (
 	byRedefined = "redefined" // the definitions changed
 )
 
-// resume makes the planner go on after a plan that was found in the log.
+// resume makes the planner go on after a plan.
 func (p *planner) resume(plan *Plan) {
 	p.version, p.reading = plan.Version, plan.Clock
 	for i, s := range plan.Slices {
@@ -50,7 +52,7 @@ func (p *planner) resume(plan *Plan) {
 	p.changed = plan.Definitions != p.hash
 }
 
-// next waits for a trigger and returns the plan that won its sequence, made durable (I1). It returns nil when ctx ends, and drained when everything that will ever come is planned.
+// next waits for a trigger and returns the plan that won its sequence, made durable (I1): see resume. It returns nil when ctx ends, and drained when everything that will ever come is planned.
 func (p *planner) next(ctx context.Context, m *marks) (plan *Plan, trigger string, drained bool, err error) {
 	for ctx.Err() == nil {
 		trigger, cut, err := p.wait(ctx)
@@ -69,7 +71,6 @@ func (p *planner) next(ctx context.Context, m *marks) (plan *Plan, trigger strin
 			if err != nil {
 				return nil, "", false, fmt.Errorf("append plan %s: %w", plan.Version, err)
 			}
-			p.resume(won)
 			p.took = p.now().Sub(start)
 			return won, trigger, false, nil
 		case trigger == byDrain && plan.CaughtUp():
@@ -128,6 +129,7 @@ func (p *planner) propose(ctx context.Context, cut Cut, trigger string, m *marks
 		return nil, false, fmt.Errorf("ask for the logs' ends: %w", err)
 	}
 	now := p.now()
+	p.heed(now)
 	plan = &Plan{
 		Version:     features.Version{Generation: p.version.Generation, Sequence: p.version.Sequence + 1},
 		Clock:       max(now.UnixMicro(), p.reading),
@@ -155,4 +157,23 @@ func (p *planner) propose(ctx context.Context, cut Cut, trigger string, m *marks
 		return plan, moved.watermark > m.watermark, nil
 	}
 	return plan, false, nil
+}
+
+// clockSlack is how far behind the last reading the clock may be without a word: it is adjusted by as much all the time.
+const clockSlack = time.Second
+
+// heed says when the clock has gone back, and when it has caught up. Readings stand still in between (I3), so that sliding windows do too, and what is far ahead of the last one is absurd.
+func (p *planner) heed(now time.Time) {
+	last := time.UnixMicro(p.reading)
+	by := max(0, last.Sub(now))
+	p.behind(by.Seconds())
+	switch setBack := by > clockSlack; {
+	case setBack && !p.setBack:
+		p.setBack = true
+		p.log.Warn("the clock was set back: until it has caught up, plans keep the last reading, and events more than max_future ahead of that are dead letters",
+			"by", by.Round(time.Second), "reading", stamp(p.reading), "clock", now.UTC().Format(time.RFC3339))
+	case !setBack && p.setBack:
+		p.setBack = false
+		p.log.Info("the clock has caught up with the last plan's reading")
+	}
 }

@@ -10,6 +10,11 @@ import (
 	"highwater/features"
 )
 
+// Selective is a [Sink] that takes part of what there is, and is not asked about the rest.
+type Selective interface {
+	Takes(out *Output) bool
+}
+
 // publisher gives every sink its part of a batch, and does not rest until it confirms. It is safe for concurrent use.
 type publisher struct {
 	task    *Task
@@ -38,7 +43,11 @@ func (p *publisher) publish(ctx context.Context, out *Output) error {
 	start := time.Now()
 	defer func() { p.took.Add(int64(time.Since(start))) }()
 	for _, sink := range p.task.o.Sinks {
+		if s, ok := sink.(Selective); ok && !s.Takes(out) {
+			continue
+		}
 		var outcome Outcome
+		since := time.Now()
 		err := retry(ctx, defaultBackoff, func() error {
 			var err error
 			outcome, err = sink.Publish(ctx, out)
@@ -46,8 +55,12 @@ func (p *publisher) publish(ctx context.Context, out *Output) error {
 		}, p.task.stalled(sink.Name()))
 		p.task.flowing(sink.Name())
 		if err != nil {
+			if IsPermanent(err) {
+				p.task.o.Metrics.failedAttempt(sink.Name(), err)
+			}
 			return fmt.Errorf("publish to %s: %w", sink.Name(), err)
 		}
+		p.task.o.Metrics.publish.WithLabelValues(sink.Name()).Observe(time.Since(since).Seconds())
 		if err := p.count(sink, outcome); err != nil {
 			return err
 		}
@@ -80,10 +93,9 @@ func (p *publisher) count(sink Sink, o Outcome) error {
 
 // stalled returns what a failed attempt at a sink is told to.
 func (t *Task) stalled(sink string) func(error, time.Duration) {
-	return func(err error, wait time.Duration) {
-		t.o.Metrics.sinkErrors.WithLabelValues(sink).Inc()
+	return func(err error, _ time.Duration) {
+		t.o.Metrics.failedAttempt(sink, err)
 		t.setStalled(sink, err)
-		t.o.Log.Warn("sink does not confirm; nothing is lost, retrying", "sink", sink, "err", err, "retry_in", wait.Round(time.Millisecond))
 	}
 }
 

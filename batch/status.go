@@ -2,7 +2,6 @@ package batch
 
 import (
 	"encoding/json"
-	"maps"
 	"strings"
 	"time"
 
@@ -17,11 +16,21 @@ const (
 
 // status is what a task tells of itself, built up as it goes.
 type status struct {
-	position Position
-	behind   int64
-	batches  []batchStatus
-	dead     []deadLetterStatus
-	stalled  map[string]string // by sink: the newest error, while it does not confirm
+	position  Position
+	behind    int64
+	batches   []batchStatus
+	dead      []deadLetterStatus
+	republish *republishStatus // nil while there is none
+
+	running   bool
+	committed time.Time // when the last batch was, by this process
+}
+
+// republishStatus is how far a republish has come.
+type republishStatus struct {
+	Why     string `json:"why"`
+	Written int64  `json:"written"`
+	Of      int64  `json:"of"`
 }
 
 type batchStatus struct {
@@ -51,6 +60,7 @@ type document struct {
 	Counters      Counters           `json:"counters"`
 	Holding       []string           `json:"watermark_held_by,omitempty"`
 	Stalled       map[string]string  `json:"stalled,omitempty"`
+	Republish     *republishStatus   `json:"republish,omitempty"`
 	DeadLetters   []deadLetterStatus `json:"dead_letters,omitempty"`
 	LastBatches   []batchStatus      `json:"last_batches"`
 }
@@ -61,7 +71,7 @@ func (t *Task) StatusJSON() []byte {
 	defer t.mu.Unlock()
 	s := &t.status
 	d := document{Generation: s.position.Version.Generation, Sequence: s.position.Version.Sequence, Frontier: stampOrNil(s.position.Frontier), Watermark: stampOrNil(s.position.Watermark),
-		RecordsBehind: s.behind, Counters: s.position.Counters, DeadLetters: s.dead, LastBatches: s.batches, Stalled: s.stalled}
+		RecordsBehind: s.behind, Counters: s.position.Counters, DeadLetters: s.dead, LastBatches: s.batches, Stalled: t.journal.stalled(), Republish: s.republish}
 	if d.LastBatches == nil {
 		d.LastBatches = []batchStatus{}
 	}
@@ -94,43 +104,49 @@ func (t *Task) Position() (p Position, stale, divergent int64) {
 	return t.status.position, t.stale.Load(), t.divergent.Load()
 }
 
-// Behind returns how many offsets the task was behind the logs' ends when it last asked, and which sinks do not confirm, with their newest errors.
+// Behind returns how many offsets the task was behind the logs' ends when it last asked, and what does not work (see [Trouble]), with its newest error.
 func (t *Task) Behind() (offsets int64, stalled map[string]string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.status.behind, maps.Clone(t.status.stalled)
+	return t.status.behind, t.journal.stalled()
 }
 
 func (t *Task) setPosition(p Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.status.position = p
+	t.o.Metrics.delays.stand(&p)
+	t.o.Metrics.generation.Set(float64(p.Version.Generation))
 }
 
 func (t *Task) setBehind(offsets int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.status.behind = offsets
-	t.o.Metrics.behind.Set(float64(offsets))
+	t.journal.lag(offsets)
 }
 
-func (t *Task) setStalled(sink string, err error) {
+func (t *Task) setRepublish(r *republishStatus) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.status.republish = r
+	t.o.Metrics.republish(r)
+}
+
+// setStalled notes that what does not work, or, where err is nil, that it does.
+func (t *Task) setStalled(what string, err error) {
 	if err == nil {
-		delete(t.status.stalled, sink)
+		t.journal.mended(what)
 		return
 	}
-	if t.status.stalled == nil {
-		t.status.stalled = map[string]string{}
-	}
-	t.status.stalled[sink] = err.Error()
+	t.journal.failed(what, err)
 }
 
 // remember adds a batch and its dead letters to the status.
 func (t *Task) remember(in *input, stats Stats) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.status.committed = time.Now()
 	s := stats.Stages
 	t.status.batches = newest(append(t.status.batches, batchStatus{Sequence: stats.Version.Sequence, Trigger: stats.Trigger, Records: stats.Records, Vectors: stats.Vectors,
 		Stages: map[string]float64{"plan": s.Plan.Seconds(), "read": s.Read.Seconds(), "transform": s.Transform.Seconds(), "publish": s.Publish.Seconds(), "commit": s.Commit.Seconds()}}), keepBatches)
@@ -150,7 +166,9 @@ func newest[T any](s []T, n int) []T {
 // measure moves the metrics by what a batch did.
 func (t *Task) measure(in *input, before Counters, p Position, stats Stats) {
 	m := t.o.Metrics
-	m.batches.WithLabelValues(in.trigger, "committed").Inc()
+	m.batches.WithLabelValues(in.trigger, committed).Inc()
+	m.processed(stats.Took, in.binding.project.Batch.Interval)
+	m.delays.planned(in.plan)
 	for stage, took := range map[string]time.Duration{"plan": stats.Stages.Plan, "read": stats.Stages.Read, "transform": stats.Stages.Transform, "publish": stats.Stages.Publish, "commit": stats.Stages.Commit} {
 		m.stage.WithLabelValues(stage).Observe(took.Seconds())
 	}

@@ -38,7 +38,14 @@ type Options struct {
 	Metrics      *Metrics
 	Log          *slog.Logger
 
-	RepublishRate int // vectors a second that a republish writes at most; 0 for 100,000
+	RepublishRate int // vectors a second that a republish writes at most, and keys a second that a sweep reads; 0 for 100,000
+
+	Owner    string // this process, to people and to other owners: no two have the same. "" where owners share a plan log
+	TakeOver bool   // begin a new generation where another directory owns the task, even if its owner is alive
+	Reset    *Reset // begin a new generation by hand; nil for none
+
+	// Objective is how soon after an event its features should be published, for alerts alone; 0 for six intervals.
+	Objective time.Duration
 
 	Address   string          // of the owner's HTTP server, for the heartbeat; "" for none
 	Complete  <-chan struct{} // closed when all that will ever come has been loaded (dev); nil for never
@@ -53,6 +60,7 @@ type Stats struct {
 	Records  int64
 	Vectors  int64
 	Stages   Stages
+	Took     time.Duration // plan, read, and from the start of transform to the commit: all but the wait for the batch before it
 	Finished time.Time
 }
 
@@ -67,17 +75,27 @@ type Task struct {
 	position    Position         // owned by Run's main goroutine
 	pending     []*Plan          // plans found at the start without their commit
 	recovering  features.Version // the newest plan found at the start: until it is committed, more may have been published than the state knows
+	lookedOn    bool             // the plan log was read since mustRestore, see canRestore
 	mustRestore bool             // vectors may have been lost: republish before the task key moves again
 	why         string           // of mustRestore
+	pass        *pass            // the republish under way; nil for none
+	waiting     []chan<- int64   // who asked for a republish by hand: each hears how many vectors it was
 	force       chan string
+
+	drained      bool          // everything that was to come has been committed, and OnDrained has not heard of it
+	afterPending error         // what ends the run once the pending plans are executed; nil for nothing
+	sweeping     bool          // vectors of lower generations may be left
+	restored     chan struct{} // closed once all that the state knows is published under its generation
 
 	confirmed atomic.Pointer[features.Version] // the last version that the task key was moved to by us; nil while it is withheld
 	lost      chan string                      // the heartbeat found the task key missing or behind
+	rate      atomic.Int64                     // see SetRepublishRate
 	stale     atomic.Int64                     // of this process
 	divergent atomic.Int64
 
-	mu     sync.Mutex // guards status
-	status status
+	journal *journal
+	mu      sync.Mutex // guards status
+	status  status
 }
 
 // New checks the options against the state and the plans, and returns a task ready to run.
@@ -85,10 +103,19 @@ func New(o Options) (*Task, error) {
 	if o.TombstoneTTL < leastTombstoneTTL {
 		return nil, fmt.Errorf("tombstones must live for at least %s, not %s: a call that was planned longer ago than they live is refused", leastTombstoneTTL, o.TombstoneTTL)
 	}
-	if o.RepublishRate <= 0 {
-		o.RepublishRate = 100_000
+	o.Metrics.bind(&o)
+	o.Log = o.Log.With("project", o.Project.Name, "task", 0)
+	t := &Task{o: o, journal: newJournal(o.Log, o.Project.Batch), requests: make(chan func(context.Context) error), restored: make(chan struct{}), force: make(chan string, 1), lost: make(chan string, 1)}
+	t.SetRepublishRate(o.RepublishRate)
+	return t, nil
+}
+
+// SetRepublishRate changes how many vectors a second a republish writes at most (see Options.RepublishRate), also of one that is under way.
+func (t *Task) SetRepublishRate(perSecond int) {
+	if perSecond <= 0 {
+		perSecond = 100_000
 	}
-	return &Task{o: o, requests: make(chan func(context.Context) error), force: make(chan string, 1), lost: make(chan string, 1)}, nil
+	t.rate.Store(int64(perSecond))
 }
 
 const leastTombstoneTTL = time.Minute
@@ -103,6 +130,8 @@ func (t *Task) Run(ctx context.Context) error {
 	if err := t.start(ctx); err != nil {
 		return ignoreCancel(ctx, err)
 	}
+	t.journal.started(t.position, len(t.pending))
+	t.setRunning(true)
 	inputs, free := make(chan *input), make(chan *input, 2)
 	g, gctx := errgroup.WithContext(ctx)
 	context.AfterFunc(gctx, func() { // told to stop, or failed: the batch in hand gets its grace, and no more
@@ -116,10 +145,21 @@ func (t *Task) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return t.beat(gctx)
 	})
+	if t.sweeping {
+		g.Go(func() error {
+			return t.sweep(gctx)
+		})
+	}
 	g.Go(func() error {
 		return t.execute(work, inputs, free)
 	})
-	return ignoreCancel(ctx, g.Wait())
+	err := ignoreCancel(ctx, g.Wait())
+	if err == nil {
+		t.sayStopped()
+	}
+	t.setRunning(false)
+	t.journal.stopped(t.position, err)
+	return err
 }
 
 // ignoreCancel turns the end of ctx into a clean return.
@@ -138,14 +178,6 @@ func (t *Task) start(ctx context.Context) error {
 	}
 	t.position = t.partitionsOf(position)
 	t.setPosition(t.position)
-	pending, err := t.o.Plans.After(ctx, t.position.Version)
-	if err != nil {
-		return fmt.Errorf("read pending plans: %w", err)
-	}
-	t.pending, t.recovering = pending, t.position.Version
-	if len(pending) > 0 {
-		t.recovering = pending[len(pending)-1].Version
-	}
 	if err := t.claim(ctx, found); err != nil {
 		return err
 	}
@@ -155,22 +187,36 @@ func (t *Task) start(ctx context.Context) error {
 	return t.startSource(ctx)
 }
 
+// findPending reads the plans beyond the position. It comes after a look at the task key: what is planned there was durable before (I1), so a log that does not hold it has lost plans,
+// and one that is shared with another owner holds all that the other has told of.
+func (t *Task) findPending(ctx context.Context) error {
+	pending, err := t.o.Plans.After(ctx, t.position.Version)
+	if err != nil {
+		return fmt.Errorf("read pending plans: %w", err)
+	}
+	t.pending, t.recovering = pending, t.position.Version
+	if len(pending) > 0 {
+		t.recovering = pending[len(pending)-1].Version
+	}
+	return nil
+}
+
 // startSource begins to fetch where the position is; where there is none yet, where the first pending plan begins, or at the beginning.
 func (t *Task) startSource(ctx context.Context) error {
-	next := make([]int64, len(t.position.Partitions))
+	places := make([]Place, len(t.position.Partitions))
 	for i, p := range t.position.Partitions {
-		next[i] = p.Next
+		places[i] = Place{Next: p.Next, LeaderEpoch: p.LeaderEpoch}
 		for _, plan := range t.pending {
-			if s, ok := plan.slice(p.Partition); ok && next[i] == Beginning {
-				next[i] = s.Start
+			if s, ok := plan.slice(p.Partition); ok && places[i].Next == Beginning {
+				places[i].Next = s.Start
 			}
 		}
 	}
-	if err := t.o.Source.Start(ctx, next); err != nil {
+	if err := t.o.Source.Start(ctx, places); err != nil {
 		return err
 	}
-	for i := range next {
-		t.position.Partitions[i].Next = next[i]
+	for i := range places {
+		t.position.Partitions[i].Next = places[i].Next
 	}
 	t.setPosition(t.position)
 	return nil
@@ -182,12 +228,14 @@ func (t *Task) partitionsOf(p Position) Position {
 	for _, pp := range p.Partitions {
 		known[pp.Partition] = pp
 	}
+	ids := t.o.Source.TopicIDs()
 	p.Partitions = nil
-	for _, part := range t.o.Source.Partitions() {
+	for i, part := range t.o.Source.Partitions() {
 		pp, ok := known[part]
 		if !ok {
-			pp = PartitionPosition{Partition: part, Next: Beginning, EventTime: windows.NoTime}
+			pp = PartitionPosition{Partition: part, Next: Beginning, LeaderEpoch: -1, EventTime: windows.NoTime}
 		}
+		pp.TopicID = or(pp.TopicID, ids[i])
 		p.Partitions = append(p.Partitions, pp)
 	}
 	return p
@@ -198,9 +246,9 @@ func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input)
 	current := newBinding(t.o.Project, t.o.Decoder)
 	partitions := current.partitions(t.o.Source.Partitions())
 	r := &reader{source: t.o.Source, free: free, marks: marks{frontier: t.position.Frontier, watermark: t.position.Watermark}}
-	p := &planner{source: t.o.Source, plans: t.o.Plans, limits: t.o.Project.Batch, clock: t.o.Project.Clock, partitions: partitions, hash: t.o.Project.Hash,
-		now: t.o.Now, log: t.o.Log, complete: t.o.Complete, force: t.force,
-		version: t.position.Version, reading: t.position.Clock, deadline: t.o.Now().Add(t.o.Project.Batch.Interval), changed: t.position.Version.Sequence > 0 && t.position.Definitions != t.o.Project.Hash}
+	p := &planner{source: t.o.Source, plans: patientPlans{t.o.Plans, t}, limits: t.o.Project.Batch, clock: t.o.Project.Clock, partitions: partitions, hash: t.o.Project.Hash,
+		now: t.o.Now, log: t.o.Log, complete: t.o.Complete, force: t.force, behind: t.o.Metrics.clockBehind.Set,
+		version: t.position.Version, reading: t.position.Clock, deadline: t.o.Now().Add(t.o.Project.Batch.Interval), changed: t.redefined()}
 	for _, pp := range t.position.Partitions {
 		r.marks.eventTime = append(r.marks.eventTime, pp.EventTime)
 		p.ends = append(p.ends, pp.Next)
@@ -219,20 +267,26 @@ func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input)
 			return ctx.Err()
 		}
 	}
-	for _, plan := range t.pending {
+	run := func(plan *Plan, trigger string) error {
 		b, err := t.bindingOf(plan, current)
 		if err != nil {
 			return err
 		}
-		t.o.Log.Info("running a plan that was found without its commit", "plan", plan.Version, "offsets", plan.Offsets())
 		taking := b.partitions(t.o.Source.Partitions())
 		if plan, err = alignPlan(plan, p.ends, taking); err != nil {
 			return err
 		}
-		if err := send(plan, b, taking, byRecovery, 0); err != nil {
+		p.resume(plan)
+		return send(plan, b, taking, trigger, p.took)
+	}
+	for _, plan := range t.pending {
+		t.o.Log.Info("running a plan that was found without its commit", at("recover", plan.Version), "records", plan.Offsets())
+		if err := run(plan, byRecovery); err != nil {
 			return err
 		}
-		p.resume(plan)
+	}
+	if t.afterPending != nil {
+		return nil
 	}
 	for {
 		plan, trigger, drained, err := p.next(ctx, &r.marks)
@@ -249,7 +303,7 @@ func (t *Task) plan(ctx context.Context, inputs chan<- *input, free chan *input)
 		case plan == nil:
 			return nil
 		default:
-			if err := send(plan, current, partitions, trigger, p.took); err != nil {
+			if err := run(plan, trigger); err != nil { // maybe not the one that was made here: another owner may have won its sequence
 				return err
 			}
 		}
@@ -298,27 +352,36 @@ func alignPlan(p *Plan, next []int64, partitions []partition) (*Plan, error) {
 	return &aligned, nil
 }
 
+// redefined reports whether the state was last moved under other definitions than the project's.
+func (t *Task) redefined() bool {
+	return t.position.Published() != (features.Version{}) && t.position.Definitions != t.o.Project.Hash
+}
+
 // execute runs inputs in order, and between them what has been asked of it. It is the goroutine that owns the state.
 func (t *Task) execute(work context.Context, inputs <-chan *input, free chan<- *input) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		if err := t.restore(work); err != nil {
+		wait, err := t.restore(work)
+		if err != nil {
 			return err
 		}
+		t.sayDrained()
+		timer.Reset(wait)
 		select {
+		case <-timer.C: // the next slice of a republish
 		case in, ok := <-inputs:
 			switch {
 			case !ok:
-				return nil
+				return t.afterPending
 			case in.drained:
-				if t.o.OnDrained != nil {
-					t.o.OnDrained()
-				}
+				t.drained = true
 				continue
 			}
 			if err := t.batch(work, in); err != nil {
-				outcome := "failed"
+				outcome := failed
 				if work.Err() != nil {
-					outcome = "abandoned"
+					outcome = abandoned
 				}
 				t.o.Metrics.batches.WithLabelValues(in.trigger, outcome).Inc()
 				return fmt.Errorf("batch %s: %w", in.plan.Version, err)
@@ -337,9 +400,19 @@ func (t *Task) execute(work context.Context, inputs <-chan *input, free chan<- *
 	}
 }
 
+// sayDrained tells, once, that everything that was to come has been committed, and that nothing is left to publish again.
+func (t *Task) sayDrained() {
+	if t.drained && !t.mustRestore && t.o.OnDrained != nil {
+		t.drained = false
+		t.o.OnDrained()
+	}
+}
+
 // batch takes one input through transform, publish and commit.
 func (t *Task) batch(ctx context.Context, in *input) error {
+	t.journal.begin(in.plan.Version)
 	stats := Stats{Version: in.plan.Version, Trigger: in.trigger, Records: in.counts.events, Stages: Stages{Plan: in.planned, Read: in.read}}
+	began := time.Now()
 	if err := t.rebind(in); err != nil {
 		return err
 	}
@@ -360,10 +433,11 @@ func (t *Task) batch(ctx context.Context, in *input) error {
 		return err
 	}
 	start := time.Now()
-	if err := change.Commit(ctx, position); err != nil {
+	if err := t.whenRoom(ctx, func() error { return change.Commit(ctx, position) }); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	stats.Stages.Commit, stats.Finished = time.Since(start), t.o.Now()
+	stats.Took = in.planned + in.read + time.Since(began)
 	stats.Vectors = counters.VectorsWritten - t.position.Counters.VectorsWritten
 	t.committed(in, position, stats)
 	return nil
@@ -393,6 +467,7 @@ func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change
 				if err := pub.vectors(gctx, c.vectors); err != nil {
 					return err
 				}
+				t.published(c)
 				select {
 				case empty <- c:
 				default: // one that was made in a hurry, when all was over
@@ -412,7 +487,7 @@ func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change
 			case c := <-empty:
 				clear(c.vectors)
 				clear(c.values)
-				c.vectors, c.values = c.vectors[:0], c.values[:0]
+				c.vectors, c.values, c.newest = c.vectors[:0], c.values[:0], c.newest[:0]
 				return c
 			case <-gctx.Done():
 				return &chunk{}
@@ -439,8 +514,11 @@ func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change
 
 // redone returns which views' vectors are all to be written, because a changed definition gave them another shape.
 func (t *Task) redone(in *input) func(view int) bool {
-	if t.position.Version.Sequence == 0 || t.position.Definitions == in.plan.Definitions {
+	if t.position.Published() == (features.Version{}) || t.position.Definitions == in.plan.Definitions {
 		return func(int) bool { return false }
+	}
+	if t.position.Version.Sequence == 0 { // the generation rose, maybe because they mean something else
+		return func(int) bool { return true }
 	}
 	old, err := t.o.Definitions(t.position.Definitions)
 	return func(view int) bool {
@@ -471,9 +549,9 @@ func (t *Task) count(in *input) Counters {
 
 // after is where the task stands once the input's batch is committed.
 func (t *Task) after(in *input, c Counters) Position {
-	p := Position{Version: in.plan.Version, Frontier: in.after.frontier, Watermark: in.after.watermark, Clock: in.plan.Clock, Definitions: in.plan.Definitions, Counters: c}
+	p := Position{Version: in.plan.Version, Frontier: in.after.frontier, Watermark: in.after.watermark, Clock: in.plan.Clock, Definitions: in.plan.Definitions, Counters: c, Opening: t.position.Opening}
 	for i, s := range in.plan.Slices {
-		p.Partitions = append(p.Partitions, PartitionPosition{Partition: s.Partition, Next: s.End, EventTime: in.after.eventTime[i]})
+		p.Partitions = append(p.Partitions, PartitionPosition{Partition: s.Partition, TopicID: t.position.Partitions[i].TopicID, Next: s.End, LeaderEpoch: s.LeaderEpoch, EventTime: in.after.eventTime[i]})
 	}
 	return p
 }
@@ -485,6 +563,7 @@ func (t *Task) committed(in *input, p Position, stats Stats) {
 	t.setPosition(p)
 	t.measure(in, before, p, stats)
 	t.remember(in, stats)
+	t.journal.committed(stats, before, p.Counters)
 	next := make([]int64, len(p.Partitions))
 	for i, pp := range p.Partitions {
 		next[i] = pp.Next

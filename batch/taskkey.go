@@ -2,59 +2,12 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"highwater/features"
 )
-
-// claim reads the task key and compares it with the directory. Where design.md §5 would raise the generation, the task stops and says how to start over: generations above 1 are not built yet.
-func (t *Task) claim(ctx context.Context, found bool) error {
-	var key Key
-	var exists bool
-	err := t.retryKey(ctx)(func() error {
-		var err error
-		key, exists, err = t.o.Key.Read(ctx)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("read the task key: %w", err)
-	}
-	if !exists {
-		if found {
-			t.withhold("the task key is missing")
-		}
-		return nil
-	}
-	if err := t.refuse(key, t.recovering, found); err != nil {
-		return Permanent(fmt.Errorf("%w\nto start over: stop every worker of project %s, delete its keys (redis-cli --scan --pattern '%s:*' | xargs redis-cli del), and start with an empty data directory",
-			err, t.o.Project.Name, t.o.Project.Name))
-	}
-	switch {
-	case key.Lost != "":
-		t.withhold(key.Lost)
-	case key.Version.Less(t.position.Version):
-		t.withhold(fmt.Sprintf("the task key stands at %s, this directory at %s", key.Version, t.position.Version))
-	default:
-		t.setConfirmed(t.position.Version)
-	}
-	return nil
-}
-
-// refuse names the case in which a task must not go on under generation 1.
-func (t *Task) refuse(key Key, last features.Version, found bool) error {
-	switch {
-	case key.Log != t.o.Plans.ID() && !found:
-		return fmt.Errorf("the store holds project %s as written from another data directory (plan log %s, at %s), and this one is empty: start with that directory", t.o.Project.Name, key.Log, key.Version)
-	case key.Log != t.o.Plans.ID():
-		return fmt.Errorf("the store's vectors of project %s were written from another data directory (plan log %s, at %s) than this one (plan log %s, at %s): start with that directory", t.o.Project.Name, key.Log, key.Version, t.o.Plans.ID(), t.position.Version)
-	case key.Planned.Generation > t.position.Version.Generation:
-		return fmt.Errorf("generation %d of project %s is claimed in the store, this directory holds generation %d: it has been superseded", key.Planned.Generation, t.o.Project.Name, t.position.Version.Generation)
-	case last.Less(key.Planned):
-		return fmt.Errorf("this data directory knows plans up to %s, but %s was already planned: it has been restored from an older copy, and would give those versions another meaning", last, key.Planned)
-	}
-	return nil
-}
 
 // tellPlanned moves the task key's planned sequence before anything of the batch is published.
 func (t *Task) tellPlanned(ctx context.Context, v features.Version) error {
@@ -70,10 +23,7 @@ func (t *Task) confirm(ctx context.Context, p Position) error {
 	if t.mustRestore {
 		return nil
 	}
-	held, prev := false, t.position.Version
-	if prev.Sequence == 0 {
-		prev = features.Version{}
-	}
+	held, prev := false, t.position.Published()
 	err := t.retryKey(ctx)(func() error {
 		var err error
 		held, err = t.o.Key.Confirmed(ctx, prev, t.key(p))
@@ -94,21 +44,19 @@ func (t *Task) key(p Position) Key {
 	return Key{Planned: p.Version, Version: p.Version, Frontier: p.Frontier, Watermark: p.Watermark, Log: t.o.Plans.ID()}
 }
 
-// withhold stops moving the task key until everything has been republished.
+// withhold stops moving the task key until everything has been republished. A republish that is under way begins again.
 func (t *Task) withhold(why string) {
-	if t.mustRestore {
-		return
-	}
-	t.mustRestore, t.why = true, why
+	t.mustRestore, t.why, t.pass, t.lookedOn = true, why, nil, false
 	t.confirmed.Store(nil)
-	t.o.Log.Warn("vectors may have been lost from the store; they will be republished", "why", why)
+	t.o.Log.Warn("vectors may be missing from the store; all are published again", at("republish", t.position.Version), "why", why)
+	t.setRepublish(&republishStatus{Why: why})
 }
 
 // retryKey returns a retry for calls about the task key.
 func (t *Task) retryKey(ctx context.Context) func(func() error) error {
 	return func(do func() error) error {
-		defer t.flowing("task_key")
-		return retry(ctx, defaultBackoff, do, t.stalled("task_key"))
+		defer t.flowing(taskKeySink)
+		return retry(ctx, defaultBackoff, do, t.stalled(taskKeySink))
 	}
 }
 
@@ -117,7 +65,9 @@ func (t *Task) beat(ctx context.Context) error {
 	ticker := time.NewTicker(heartbeatEvery)
 	defer ticker.Stop()
 	for {
-		t.beatOnce(ctx)
+		if err := t.beatOnce(ctx); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -128,17 +78,27 @@ func (t *Task) beat(ctx context.Context) error {
 
 const heartbeatEvery = 2 * time.Second
 
-// beatOnce is best effort: an outage is told by the sinks.
-func (t *Task) beatOnce(ctx context.Context) {
+// taskKeySink is what the task key is called where sinks are told apart: it lies in the same store, but fails by itself.
+const taskKeySink = "task_key"
+
+// beatOnce is best effort: an outage is told by the sinks. Its only error is that another owner has the task.
+func (t *Task) beatOnce(ctx context.Context) error {
 	t.lookBehind(ctx)
 	confirmed := t.confirmed.Load() // before the read, so that a move in between is no loss
-	b := Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()}
-	if err := t.o.Key.Beat(ctx, b); err != nil {
-		return
-	}
 	key, found, err := t.o.Key.Read(ctx)
+	if _, superseded := errors.AsType[*SupersededError](err); superseded {
+		return err
+	}
+	b := Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()}
+	beat := t.o.Key.Beat(ctx, b)
+	if beat == nil {
+		t.o.Metrics.heartbeat.Set(float64(b.Time) / 1e6)
+	}
+	if ctx.Err() == nil {
+		t.setStalled(troubleHeartbeat, beat)
+	}
 	if err != nil || confirmed == nil {
-		return
+		return nil
 	}
 	var why string
 	switch {
@@ -149,15 +109,31 @@ func (t *Task) beatOnce(ctx context.Context) {
 	case key.Version.Less(*confirmed):
 		why = fmt.Sprintf("the task key fell back to %s", key.Version)
 	default:
-		return
+		return nil
 	}
 	select {
 	case t.lost <- why:
 	default:
 	}
+	return nil
+}
+
+// sayStopped tells whoever comes next that nobody is left to wait for. It is best effort.
+func (t *Task) sayStopped() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = t.o.Key.Beat(ctx, Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Stopped: true, Status: t.StatusJSON()})
 }
 
 func (t *Task) setConfirmed(v features.Version) { t.confirmed.Store(&v) }
+
+// sourceStalled is what keeps the source from fetching, where it says so.
+func (t *Task) sourceStalled() error {
+	if s, ok := t.o.Source.(StalledSource); ok {
+		return s.Stalled()
+	}
+	return nil
+}
 
 // lookBehind asks how far the logs go beyond the position; where the brokers do not answer, what was known stays.
 func (t *Task) lookBehind(ctx context.Context) {
@@ -167,13 +143,16 @@ func (t *Task) lookBehind(ctx context.Context) {
 	if err != nil {
 		if ctx.Err() == nil {
 			t.o.Metrics.sourceError.Inc()
+			t.setStalled(troubleKafka, err)
 		}
 		return
 	}
+	t.setStalled(troubleKafka, t.sourceStalled())
 	position, _, _ := t.Position()
 	var behind int64
 	for i, p := range position.Partitions {
 		behind += ends[i].LogEnd - max(p.Next, 0)
 	}
 	t.setBehind(behind)
+	t.o.Metrics.delays.ends(ends)
 }

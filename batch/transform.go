@@ -20,6 +20,7 @@ const (
 type chunk struct {
 	vectors []features.Vector
 	values  []windows.Value // backs the vectors' Values
+	newest  []int64         // µs: of each entity with events in the batch, the newest one's time
 }
 
 // transformer applies one batch to the state, and hands on the vectors that changed, chunk by chunk.
@@ -82,7 +83,7 @@ func (t *transformer) due() ([][]string, error) {
 // all returns every entity of a view.
 func (t *transformer) all(ctx context.Context, view int) ([]string, error) {
 	var texts []string
-	err := t.state.Scan(ctx, view, func(e *Entity) error {
+	err := t.state.Scan(ctx, view, "", func(e *Entity) error {
 		texts = append(texts, e.Text)
 		return nil
 	})
@@ -142,7 +143,7 @@ func (t *transformer) entities(ctx context.Context, view int, texts []string, pl
 	out := t.chunks()
 	for i, e := range entities {
 		if places[i] >= 0 {
-			t.apply(e, places[i], tally)
+			out.newest = append(out.newest, t.apply(e, places[i], tally))
 		}
 		if err := t.advance(e, places[i] >= 0, out, tally); err != nil {
 			return err
@@ -151,14 +152,17 @@ func (t *transformer) entities(ctx context.Context, view int, texts []string, pl
 	return t.emit(ctx, out)
 }
 
-// apply adds an entity's events to its windows, in the order of the log.
-func (t *transformer) apply(e *Entity, place int32, tally *windows.Tally) {
+// apply adds an entity's events to its windows, in the order of the log, and returns the newest one's time.
+func (t *transformer) apply(e *Entity, place int32, tally *windows.Tally) (newest int64) {
 	rows := t.in.views[e.View]
 	of := rows.of(place)
+	newest = of[0].time
 	for i := range of {
+		newest = max(newest, of[i].time)
 		rows.event(&of[i], &t.event)
 		rows.view.Machine.Apply(e.Windows, &t.event, t.in.before.watermark, tally)
 	}
+	return newest
 }
 
 // advance moves an entity to the batch's frontier and watermark, stores it, and adds its vector to out unless nothing of it shows.

@@ -3,7 +3,6 @@ package batch_test
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,8 +10,6 @@ import (
 	"highwater/batch"
 	"highwater/features"
 )
-
-func contains(s, part string) bool { return strings.Contains(s, part) }
 
 // arriving is a source whose records come while the task runs.
 type arriving struct {
@@ -33,7 +30,7 @@ func (a *arriving) come(n int) {
 }
 
 // live runs a task on a log of one partition whose records come as during says.
-func live(t *testing.T, p *features.Project, log []batch.Record, during func(a *arriving, w *world, batches chan batch.Stats)) {
+func live(t *testing.T, p *features.Project, log []batch.Record, during func(a *arriving, w *world, batches chan batch.Stats), configure ...func(*batch.Options)) {
 	w := newWorld(p, [][]batch.Record{log})
 	w.avail[0] = 0
 	a := &arriving{source: &source{world: w}, arrived: make(chan struct{}, 1)}
@@ -41,10 +38,10 @@ func live(t *testing.T, p *features.Project, log []batch.Record, during func(a *
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		done <- w.runUntil(ctx, func(o *batch.Options) {
+		done <- w.runUntil(ctx, append([]func(*batch.Options){func(o *batch.Options) {
 			o.Source, o.Complete = a, nil
 			o.OnBatch = func(s batch.Stats) { batches <- s }
-		})
+		}}, configure...)...)
 	}()
 	during(a, w, batches)
 	cancel()

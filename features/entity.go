@@ -51,7 +51,7 @@ func appendEntityPart(dst []byte, v windows.Value, escape bool) []byte {
 	}
 }
 
-// EntityValues reads a canonical text back into the values of the entity's join keys.
+// EntityValues reads a canonical text back into the values of the entity's join keys. It refuses a text that [AppendEntity] does not write.
 func (e *Entity) EntityValues(text string) ([]windows.Value, error) {
 	parts := []string{text}
 	if len(e.JoinKeys) > 1 {
@@ -67,6 +67,9 @@ func (e *Entity) EntityValues(text string) ([]windows.Value, error) {
 			return nil, err
 		}
 		values[i] = v
+	}
+	if own, ok := AppendEntity(nil, values...); !ok || string(own) != text {
+		return nil, fmt.Errorf("entity %q: %q is not its own text", e.Name, text)
 	}
 	return values, nil
 }

@@ -117,3 +117,26 @@ func TestVersion_TextsSortAsVersionsDo(t *testing.T) {
 		}
 	}
 }
+
+// FuzzEntityValues: a text that reads as an entity is the entity's own: there is no second one.
+func FuzzEntityValues(f *testing.F) {
+	for _, text := range []string{"", "a", "7", "-7", "a\x00\x017", "\x00\xff\x00\x01-9223372036854775808", "a\x00", "a\x00\x0107", "é\x00\x01+1"} {
+		f.Add(text)
+	}
+	kinds := map[string]windows.Kind{"a": windows.String, "n": windows.Int64}
+	entities := []*features.Entity{
+		{Name: "one", JoinKeys: []features.JoinKey{{Name: "a", Kind: kinds["a"]}}}, {Name: "number", JoinKeys: []features.JoinKey{{Name: "n", Kind: kinds["n"]}}},
+		{Name: "pair", JoinKeys: []features.JoinKey{{Name: "a", Kind: kinds["a"]}, {Name: "n", Kind: kinds["n"]}}},
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, e := range entities {
+			values, err := e.EntityValues(text)
+			if err != nil {
+				continue
+			}
+			if again, ok := features.AppendEntity(nil, values...); !ok || string(again) != text {
+				t.Errorf("%s: %q reads as %v, whose text is %q", e.Name, text, values, again)
+			}
+		}
+	})
+}

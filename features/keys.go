@@ -84,18 +84,58 @@ func sourceShape() shape[sourceText] {
 	return mapping(object{name: "source", path: "sources.S", doc: "One stream of events: a Kafka topic and how its records are read. A topic is one source's only: what differs between views is said with their `where`."}, []key[o]{
 		keyOf("kafka", kafkaShape(), func(s *o) *located[kafkaText] { return &s.kafka }, "Where the records are.").must(),
 		falls(keyOf("format", oneOf("format", JSON, CSV), format,
-			"How a record's value is written: `json`: one object; `csv`: one row, its cells in the order of `fields`."), "json", format, JSON),
+			"How a record's value is written: `json`: one object; `csv`: one row, its cells in the order of `fields`, less those from the key or a header."), "json", format, JSON),
 		keyOf("timestamp", timestampShape(), func(s *o) *located[timestampText] { return &s.timestamp }, "Where an event's time stands.").says("the record's own timestamp"),
-		keyOf("key", field, func(s *o) *located[string] { return &s.key }, "The field that the topic is partitioned by, a string or an int64 of `fields`."),
+		keyOf("key", field, func(s *o) *located[string] { return &s.key }, "The field that the topic is partitioned by, a string or an int64 of `fields`.").
+			says("the field that is read from the record's key, if any"),
 		falls(keyOf("max_lateness", duration("30s", false), lateness,
 			"How far an event may lie behind the newest of its partition. What lies further behind is late: a dead letter."), "30s", lateness, 30*time.Second),
 		falls(keyOf("max_future", duration("10m", false), future, "How far an event may lie ahead of the clock. What lies further ahead is absurd: a dead letter."), "10m", future, 10*time.Minute),
 		falls(keyOf("idle_after", duration("1m", false), idle, "With `clock: wall`: after how long without an event a partition no longer holds the watermark."), "1m", idle, time.Minute),
 		falls(keyOf("max_record_bytes", bytesOf(1<<30), size, "The largest record that is read; a larger one is a dead letter."), "1 MiB", size, 1<<20),
-		keyOf("fields", byName("field", fieldNames(), kinds(windows.String, windows.Int64, windows.Double, windows.Bool, windows.Timestamp)),
-			func(s *o) *located[[]named[windows.Kind]] { return &s.fields },
-			"The fields that entities, aggregates and expressions use, each with its type; with `format: csv`, all cells of a row in their order, the timestamp's too. A timestamp is read from RFC 3339 or from milliseconds. Names are the records' own; only a name that is an identifier (letters, digits, `_`; no word of the expression language) can be used in an expression.").must(),
+		keyOf("fields", byName("field", fieldNames(), fieldShape()),
+			func(s *o) *located[[]named[fieldText]] { return &s.fields },
+			"The fields that entities, aggregates and expressions use, each with its type; with `format: csv`, all cells of a row in their order, the timestamp's too. A timestamp is read from RFC 3339 or from milliseconds. A type alone is that of a field in the record's value; a field of the record's key or headers says so. Names are the records' own; only a name that is an identifier (letters, digits, `_`; no word of the expression language) can be used in an expression.").must(),
 	})
+}
+
+// fieldShape is a type, or a mapping of a type and where in the record it stands.
+func fieldShape() shape[fieldText] {
+	type o = fieldText
+	kind := kinds(windows.String, windows.Int64, windows.Double, windows.Bool, windows.Timestamp)
+	from := func(f *o) *located[Origin] { return &f.from }
+	whole := mapping(object{
+		name: "field", path: "sources.S.fields.F",
+		doc: "A field of the record's key or of a header: `{type: string, from: key}`, `{type: string, from: header, name: x-tenant}`. All of the key or the header is read as the type: a string is UTF-8, all else is written as in JSON, a timestamp as RFC 3339 without quotes or as milliseconds. " +
+			"What is not there is null; what does not read as the type is a dead letter. A key or a header gives one field.",
+		rules: map[string]any{
+			"if":   map[string]any{"required": []any{"name"}},
+			"then": map[string]any{"properties": map[string]any{"from": map[string]any{"const": string(FromHeader)}}, "required": []any{"from"}},
+		},
+	}, []key[o]{
+		keyOf("type", kind, func(f *o) *located[windows.Kind] { return &f.kind }, "The field's type.").must(),
+		falls(keyOf("from", oneOf("part of a record", FromValue, FromKey, FromHeader), from, "The part of the record that it is read from."), string(FromValue), from, FromValue),
+		keyOf("name", matching("a header's name", fieldPattern), func(f *o) *located[string] { return &f.name },
+			"With `from: header`: the header's name. Where a record has several of that name, the last one counts.").says("the field's own name"),
+	})
+	what := kind.what + ", or {type: string, from: key}"
+	read := func(d *decoder, n ast.Node) (f fieldText, ok bool) {
+		if isMapping(n) {
+			f, ok = whole.read(d, n)
+			return f, ok && f.kind.ok && f.from.ok
+		}
+		f = whole.blank(placeOf(n))
+		if _, isText := textOf(n); !isText {
+			d.report(placeOf(n), nodeWords(n)+" where a type belongs", "want "+what)
+			return f, false
+		}
+		f.kind.value, f.kind.ok = kind.read(d, n)
+		return f, f.kind.ok
+	}
+	return shape[fieldText]{
+		description: description{what: what, either: []*description{&kind.description, &whole.description}},
+		read:        read,
+	}
 }
 
 func kafkaShape() shape[kafkaText] {
@@ -112,7 +152,7 @@ func timestampShape() shape[timestampText] {
 	type o = timestampText
 	return mapping(object{
 		name: "timestamp", path: "sources.S.timestamp",
-		doc: "Where an event's time stands. The field need not be declared in `fields`, but for `format: csv`; where it is, it is an int64, a double or a timestamp, and for rfc3339 a string or a timestamp.",
+		doc: "Where an event's time stands. The field need not be declared in `fields`, unless it is a cell of `format: csv`, the record's key or a header; where it is, it is an int64, a double or a timestamp, and for rfc3339 a string or a timestamp.",
 	}, []key[o]{
 		keyOf("field", matching("a field's name", fieldPattern), func(t *o) *located[string] { return &t.field }, "The field.").must(),
 		keyOf("unit", oneOf("unit", Seconds, Milliseconds, Microseconds, Nanoseconds, RFC3339), func(t *o) *located[Unit] { return &t.unit },

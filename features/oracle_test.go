@@ -320,30 +320,33 @@ func (d drawer) number(kind windows.Kind, depth int) tree {
 	return tree{fmt.Sprintf("(%s %s %s)", a.text, operator, b.text), kind, func(row []windows.Value) truth { return arithmetic(operator, a.walk(row), b.walk(row)) }}
 }
 
-func TestExpression_AgreesWithOracle(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		d := drawer{t}
-		kind := rapid.SampledFrom([]windows.Kind{windows.Bool, windows.Int64, windows.Double, windows.String}).Draw(t, "kind")
-		x := d.tree(kind, rapid.IntRange(0, 4).Draw(t, "depth"))
-		if len([]rune(x.text)) > 4096 {
-			t.Skip("longer than an expression may be")
-		}
-		eval, have, mistakes := compileFor(x.text)
-		if len(mistakes) > 0 || have != kind {
-			t.Fatalf("%s: want a %v, have a %v, %v", x.text, kind, have, mistakes)
-		}
-		for range 3 {
-			row := make([]windows.Value, len(columns))
-			for i, f := range columns {
-				if f.Kind != windows.Timestamps && rapid.IntRange(0, 3).Draw(t, "null") > 0 {
-					row[i] = d.value(f.Kind)
-				}
+func TestExpression_AgreesWithOracle(t *testing.T) { rapid.Check(t, checkAgainstOracle) }
+
+// FuzzOracle draws the trees from the fuzzer's bytes: what covers more of the compiler is kept.
+func FuzzOracle(f *testing.F) { f.Fuzz(rapid.MakeFuzz(checkAgainstOracle)) }
+
+func checkAgainstOracle(t *rapid.T) {
+	d := drawer{t}
+	kind := rapid.SampledFrom([]windows.Kind{windows.Bool, windows.Int64, windows.Double, windows.String}).Draw(t, "kind")
+	x := d.tree(kind, rapid.IntRange(0, 4).Draw(t, "depth"))
+	if len([]rune(x.text)) > 4096 {
+		t.Skip("longer than an expression may be")
+	}
+	eval, have, mistakes := compileFor(x.text)
+	if len(mistakes) > 0 || have != kind {
+		t.Fatalf("%s: want a %v, have a %v, %v", x.text, kind, have, mistakes)
+	}
+	for range 3 {
+		row := make([]windows.Value, len(columns))
+		for i, f := range columns {
+			if f.Kind != windows.Timestamps && rapid.IntRange(0, 3).Draw(t, "null") > 0 {
+				row[i] = d.value(f.Kind)
 			}
-			if want, have := x.walk(row), eval(row); !same(want, have) {
-				t.Fatalf("%s\nof %v\nwant %v, have %s", x.text, row, want, show(have))
-			}
 		}
-	})
+		if want, have := x.walk(row), eval(row); !same(want, have) {
+			t.Fatalf("%s\nof %v\nwant %v, have %s", x.text, row, want, show(have))
+		}
+	}
 }
 
 // same reports whether a value is what the oracle says. The oracle's zero has no sign.

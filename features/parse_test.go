@@ -52,7 +52,7 @@ func outline(p *features.Project) string {
 		line("source %s: topic %s, dead letters to %q, %s, timestamp %s, key %q, lateness %s, future %s, idle %s, record %d bytes",
 			s.Name, s.Topic, s.DeadLetter, s.Format, s.Timestamp, s.Key, s.MaxLateness, s.MaxFuture, s.IdleAfter, s.MaxRecordBytes)
 		for _, f := range s.Fields {
-			line("  field %s: %s", f.Name, f.Kind)
+			line("  field %s: %s in %s", f.Name, f.Kind, f.Place())
 		}
 	}
 	for _, v := range p.Views {
@@ -288,14 +288,32 @@ func FuzzParse(f *testing.F) {
 			if err := schema.Validate(asJSON(t, text)); err != nil {
 				t.Fatalf("what Parse takes, the schema refuses: %v", err)
 			}
+			again, err := features.Parse("again", []byte(p.Text))
+			if err != nil {
+				t.Fatalf("what Parse takes, it refuses when it is read back: %v", err)
+			}
+			if again.Hash != p.Hash || !slices.EqualFunc(again.Views, p.Views, func(a, b *features.View) bool {
+				return a.Schema.ID == b.Schema.ID && a.Machine.Shape() == b.Machine.Shape()
+			}) {
+				t.Fatalf("read back, it is another: %s and %s", again.Hash, p.Hash)
+			}
+			if reasons := features.CompatibleWith(p, again); len(reasons) > 0 {
+				t.Fatalf("it cannot go on from itself: %v", reasons)
+			}
 			return
 		}
 		var mistakes features.Mistakes
 		if !errors.As(err, &mistakes) || len(mistakes) == 0 {
 			t.Fatalf("no mistakes, but %v", err)
 		}
-		lines := strings.Count(string(text), "\n") + 1
-		for _, m := range mistakes {
+		lines := strings.Count(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n") + strings.Count(string(text), "\r") + 1 // to YAML, a CR alone ends a line too
+		for i, m := range mistakes {
+			if i > 0 && (m.Line < mistakes[i-1].Line || m.Line == mistakes[i-1].Line && m.Column < mistakes[i-1].Column) {
+				t.Fatalf("mistakes are out of order: %v", mistakes)
+			}
+			if !strings.HasPrefix(m.Error(), fmt.Sprintf("f:%d:%d: ", m.Line, m.Column)) {
+				t.Fatalf("a mistake that does not say where: %v", m)
+			}
 			if m.Line < 1 || m.Line > lines || m.Column < 1 || m.What == "" || strings.ContainsAny(m.Error(), "\n\r") {
 				t.Fatalf("a mistake that is none: %+v", m)
 			}

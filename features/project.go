@@ -1,6 +1,7 @@
 package features
 
 import (
+	"slices"
 	"time"
 
 	"highwater/windows"
@@ -54,7 +55,7 @@ type Source struct {
 	DeadLetter     string // topic; "" for none
 	Format         Format
 	Timestamp      Timestamp
-	Key            string // the field that the topic is partitioned by; "" where not said
+	Key            string // the field that the topic is partitioned by; "" where not known
 	MaxLateness    time.Duration
 	MaxFuture      time.Duration
 	IdleAfter      time.Duration
@@ -68,7 +69,7 @@ type Format string
 // The formats.
 const (
 	JSON Format = "json" // one object
-	CSV  Format = "csv"  // one RFC 4180 row, its cells in the order of Source.Fields
+	CSV  Format = "csv"  // one RFC 4180 row, its cells in the order of those Source.Fields that are read from the value
 )
 
 // Timestamp says where an event's time stands. The zero Timestamp means the record's own.
@@ -91,8 +92,39 @@ const (
 
 // Field is a declared field of a source.
 type Field struct {
-	Name string
-	Kind windows.Kind
+	Name   string
+	Kind   windows.Kind
+	From   Origin
+	Header string // the header's name, where From is FromHeader; else ""
+}
+
+// Origin says which part of a record a field is read from. "" is FromValue.
+type Origin string
+
+// The origins.
+const (
+	FromValue  Origin = "value"
+	FromKey    Origin = "key"    // all of the record's key
+	FromHeader Origin = "header" // all of one header's value; of several headers of one name, the last one's
+)
+
+// InValue reports whether f is a part of the record's value.
+func (f Field) InValue() bool { return f.From != FromKey && f.From != FromHeader }
+
+// Place returns where f stands in a record, for messages: "the record's value", "the record's key" or "header NAME".
+func (f Field) Place() string {
+	switch f.From {
+	case FromKey:
+		return "the record's key"
+	case FromHeader:
+		return "header " + f.Header
+	}
+	return "the record's value"
+}
+
+// NeedsHeaders reports whether any of s's fields is read from a header: only then need records be fetched with theirs.
+func (s *Source) NeedsHeaders() bool {
+	return slices.ContainsFunc(s.Fields, func(f Field) bool { return f.From == FromHeader })
 }
 
 // View is the features of one entity over one source.

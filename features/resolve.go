@@ -96,15 +96,53 @@ func (r *resolver) source(said named[sourceText]) {
 		MaxRecordBytes: int(t.maxRecordBytes.value),
 	}
 	for _, f := range t.fields.value {
-		s.Fields = append(s.Fields, Field{Name: f.name, Kind: f.value})
+		s.Fields = append(s.Fields, r.field(f))
 	}
 	r.p.Sources = append(r.p.Sources, s)
 	if !said.ok || !t.fields.ok {
 		r.broken[s] = true
 		return
 	}
+	r.origins(s, t)
 	r.timestamp(s, t)
 	r.partitionKey(s, t)
+}
+
+// field returns a declared field. Its kind is Null where that cannot be used.
+func (r *resolver) field(said named[fieldText]) Field {
+	f := Field{Name: said.name, From: said.value.from.value}
+	if said.ok {
+		f.Kind = said.value.kind.value
+	}
+	name := said.value.name
+	switch {
+	case f.From == FromHeader && name.given:
+		f.Header = name.value
+	case f.From == FromHeader:
+		f.Header = said.name
+	case name.given && said.value.from.ok:
+		r.d.report(name.at, fmt.Sprintf("name is a header's name, and %s is read from %s", said.name, f.Place()), "add from: header, or leave it out")
+	}
+	return f
+}
+
+// origins refuses a key or a header that gives two fields, and a csv source without a cell.
+func (r *resolver) origins(s *Source, t sourceText) {
+	first, cells := map[string]string{}, 0
+	for i, f := range s.Fields {
+		if f.InValue() {
+			cells++
+			continue
+		}
+		if other, twice := first[f.Place()]; twice {
+			r.d.report(t.fields.value[i].at, fmt.Sprintf("field %s is read from %s, and so is %s", f.Name, f.Place(), other), "leave one of them out")
+			continue
+		}
+		first[f.Place()] = f.Name
+	}
+	if s.Format == CSV && cells == 0 && len(s.Fields) > 0 {
+		r.d.report(t.format.at, fmt.Sprintf("with format: csv a record is a row, and none of the fields of source %s is a cell of it", s.Name), "declare the row's cells, in their order")
+	}
 }
 
 // timestamp checks the field that the event time is read from against the fields that are declared.
@@ -130,11 +168,20 @@ func (r *resolver) timestamp(s *Source, t sourceText) {
 	}
 }
 
+// partitionKey checks the field that the topic is partitioned by: where a field is read from the records' keys, it can only be that one.
 func (r *resolver) partitionKey(s *Source, t sourceText) {
+	own := slices.IndexFunc(s.Fields, func(f Field) bool { return f.From == FromKey })
 	if !t.key.ok {
+		if !t.key.given && own >= 0 && (s.Fields[own].Kind == windows.String || s.Fields[own].Kind == windows.Int64) {
+			s.Key = s.Fields[own].Name
+		}
 		return
 	}
 	i := s.field(t.key.value)
+	if i >= 0 && own >= 0 && i != own {
+		r.d.report(t.key.at, fmt.Sprintf("the key is %s, and field %s is read from the record's key", t.key.value, s.Fields[own].Name), "a topic is partitioned by its records' keys: leave key out")
+		return
+	}
 	if i < 0 {
 		r.d.report(t.key.at, fmt.Sprintf("source %s declares no field %s", s.Name, t.key.value), suggest("field", t.key.value, s.fieldNames()))
 		return

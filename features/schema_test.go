@@ -62,7 +62,7 @@ func TestJSONSchema_TakesWhatParseTakes(t *testing.T) {
 var onlyParse = []string{
 	"byte_order_mark", "unknown_source", "unknown_entity", "unknown_field", "unknown_view", "unknown_feature", "unknown_view_feature", "unknown_key_field", "key_of_wrong_type", "member_twice",
 	"join_key", "feature_named", "topic_of_two", "topic_is_dead", "csv_timestamp", "timestamp_of", "of_wrong_kind", "resolution_does_not_divide", "no_default_resolution",
-	"where_", "expression_cycle", "expression_names", "expression_of_itself", "expression_on_lists", "crlf", "directive", "second_document", "empty_second_document", "open_quote", "tag_of", "endless_duration", "huge_size", "max_records_huge", "merge_key", "complex_key", "number_as_key", "alias", "anchor",
+	"where_", "origin_", "expression_cycle", "expression_names", "expression_of_itself", "expression_on_lists", "crlf", "directive", "second_document", "empty_second_document", "open_quote", "tag_of", "endless_duration", "huge_size", "max_records_huge", "merge_key", "complex_key", "number_as_key", "alias", "anchor",
 }
 
 func TestJSONSchema_RefusesMistakes(t *testing.T) {

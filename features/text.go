@@ -57,7 +57,14 @@ type sourceText struct {
 	maxFuture      located[time.Duration]
 	idleAfter      located[time.Duration]
 	maxRecordBytes located[int64]
-	fields         located[[]named[windows.Kind]]
+	fields         located[[]named[fieldText]]
+}
+
+// fieldText is user_id: string, or user_id: {type: string, from: key}.
+type fieldText struct {
+	kind located[windows.Kind]
+	from located[Origin]
+	name located[string]
 }
 
 type kafkaText struct {

@@ -18,6 +18,7 @@ type Row struct {
 	Version   features.Version
 	AsOf      int64 // µs; windows.NoTime where the status is NotFound
 	EventTime int64 // µs; windows.NoTime where the status is NotFound
+	Age       int64 // µs: as Table.Age
 	Features  []Feature
 	Values    []windows.Value // one a feature; all null unless the status is Present
 }
@@ -43,7 +44,7 @@ func (s *Server) Lookup(ctx context.Context, view string, keyTexts []string) (Ro
 func (t *Table) row(keys []windows.Value) Row {
 	at := t.vector(0, 0)
 	d := t.verdicts[at]
-	r := Row{View: t.sel.views[0].name, JoinKeys: t.sel.JoinKeys, Keys: keys, Status: d.status, AsOf: d.asOf, EventTime: d.eventTime, Features: t.Features}
+	r := Row{View: t.sel.views[0].name, JoinKeys: t.sel.JoinKeys, Keys: keys, Status: d.status, AsOf: d.asOf, EventTime: d.eventTime, Age: t.Age, Features: t.Features}
 	if d.status != NotFound {
 		r.Version = t.vectors[at].Version
 	}

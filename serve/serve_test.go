@@ -506,3 +506,29 @@ func TestService_MayNameAFeatureTwice(t *testing.T) {
 		t.Fatalf("%+v, %v; want the same value twice, from one vector", table, err)
 	}
 }
+
+// An answer is as old as the oldest of the vectors that were found for it; with the event clock nobody can say.
+func TestRead_AgeOfAnAnswer(t *testing.T) {
+	s, store, wall := newServer(t, features.WallClock)
+	if age := mustLookup(t, s, "user_clicks", "u1").Age; age != -1 {
+		t.Errorf("the age of nothing is %d µs, want -1", age)
+	}
+	v := clicks("u1")
+	store.Put(v)
+	if age := mustLookup(t, s, "user_clicks", "u1").Age; age != 60*second {
+		t.Errorf("a vector that holds at a frontier 60 s ago is %d µs old", age)
+	}
+	wall.Move(5 * time.Second)
+	if age := mustLookup(t, s, "user_clicks", "u1").Age; age != 65*second {
+		t.Errorf("5 s later it is %d µs old", age)
+	}
+	wall.Move(-2 * time.Minute)
+	if age := mustLookup(t, s, "user_clicks", "u1").Age; age != 0 {
+		t.Errorf("by a clock behind the worker's it is %d µs old, want 0", age)
+	}
+	s, store, _ = newServer(t, features.EventClock)
+	store.Put(v)
+	if age := mustLookup(t, s, "user_clicks", "u1").Age; age != -1 {
+		t.Errorf("with the event clock it is %d µs old, want -1", age)
+	}
+}

@@ -17,6 +17,7 @@ type Table struct {
 	Features []Feature // the columns
 	Rows     int       // as many as entities were given, in their order
 	Vectors  int       // how many distinct vectors were read to answer
+	Age      int64     // µs: how long ago the oldest of those found was known to hold; -1 where none was found, and with the event clock, which may tell of history
 
 	sel      *Selection
 	unique   []int32 // row × groups: which of the group's distinct entities the row names
@@ -52,7 +53,7 @@ func (s *Server) Read(ctx context.Context, sel *Selection, keys []windows.Value)
 }
 
 func (s *Server) read(ctx context.Context, sel *Selection, keys []windows.Value) (*Table, error) {
-	t := &Table{Features: sel.Features, Rows: len(keys) / len(sel.JoinKeys), sel: sel}
+	t := &Table{Features: sel.Features, Rows: len(keys) / len(sel.JoinKeys), Age: -1, sel: sel}
 	vectorKeys, err := t.keys(keys)
 	if err != nil || len(vectorKeys) == 0 {
 		return t, err
@@ -131,6 +132,7 @@ func (t *Table) judge(mark *features.TaskMark, wall int64) error {
 		}
 		for at := t.first[i]; at < end; at++ {
 			t.verdicts[at] = judge(&t.vectors[at], mark, v.ttl, now)
+			t.age(t.verdicts[at].asOf, now)
 			if t.verdicts[at].status != Present {
 				continue
 			}
@@ -140,6 +142,13 @@ func (t *Table) judge(mark *features.TaskMark, wall int64) error {
 		}
 	}
 	return nil
+}
+
+// age notes how old one vector is.
+func (t *Table) age(asOf int64, now *int64) {
+	if now != nil && asOf != windows.NoTime {
+		t.Age = max(t.Age, *now-asOf, 0)
+	}
 }
 
 // align notes where the features of v stand in a vector that was written in another shape.

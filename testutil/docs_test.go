@@ -1,14 +1,12 @@
 package testutil_test
 
 import (
-	"bytes"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"maps"
-	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,12 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/prometheus/client_golang/prometheus"
-
-	"highwater/api"
-	"highwater/batch"
-	"highwater/serve"
 )
 
 // root is the repository, as seen from this package.
@@ -41,7 +33,7 @@ func pages(t *testing.T) map[string]string {
 	}
 	read("README.md")
 	read("CONTRIBUTING.md")
-	for _, folder := range []string{"docs", "examples"} {
+	for _, folder := range []string{"docs", "examples", "deploy"} {
 		err := fs.WalkDir(os.DirFS(root), folder, func(name string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() && path.Ext(name) == ".md" {
 				read(name)
@@ -66,7 +58,7 @@ func exists(name string) bool {
 var (
 	link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	// file is a path from the root as the pages write it. A * stands for anything.
-	file = regexp.MustCompile(`\b(?:api|batch|cmd|docs|examples|features|serve|store|testutil|windows)/[\w*./-]*\w\.(?:go|lua|md|ya?ml|gz)\b`)
+	file = regexp.MustCompile(`\b(?:api|batch|cmd|deploy|docs|examples|features|serve|store|testutil|windows)/[\w*./-]*\w\.(?:go|lua|md|ya?ml|json|gz)\b`)
 )
 
 func TestDocs_LinksLeadSomewhere(t *testing.T) {
@@ -151,7 +143,7 @@ func TestDocs_DecisionsAreWhole(t *testing.T) {
 }
 
 // unlisted are the packages that the README's table leaves out: they are no part of the engine.
-var unlisted = []string{"examples", "bench/e2e"}
+var unlisted = []string{"examples", "bench/e2e", "deploy/dashboard", "deploy/dashboard/draw"}
 
 // The README's table of layers says what the table of the imports says, folder by folder.
 func TestReadme_LayersAreTheImportTable(t *testing.T) {
@@ -254,81 +246,59 @@ func commandsOf(t *testing.T) []string {
 	return commands
 }
 
-// docs/metrics.md lists every metric with its type and labels, and nothing else.
-func TestDocs_MetricsAreAll(t *testing.T) {
-	have := &recorder{rows: map[string]string{}}
-	batch.NewMetrics(have)
-	api.New(api.Options{Serve: serve.New(serve.Options{}), Registerer: have, Metrics: http.NotFoundHandler()})
-	text, err := os.ReadFile(filepath.Join(root, "docs/metrics.md"))
+// Every alert leads to its page in the runbook, and every page of an alert has one.
+func TestRunbook_HasAPageForEachAlert(t *testing.T) {
+	rules, err := os.ReadFile(filepath.Join(root, "deploy/prometheus/alerts.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented := map[string]string{}
-	for line := range bytes.Lines(text) {
-		cells := strings.Split(strings.TrimSpace(string(line)), "|")
-		if len(cells) != 6 || !strings.HasPrefix(cells[1], " `highwater_") {
-			continue
+	named := func(expression, text string) []string {
+		var names []string
+		for _, m := range regexp.MustCompile(expression).FindAllStringSubmatch(text, -1) {
+			names = append(names, m[1])
 		}
-		for i := range cells {
-			cells[i] = strings.ReplaceAll(strings.TrimSpace(cells[i]), "`", "")
-		}
-		if cells[4] == "" {
-			t.Errorf("docs/metrics.md does not say what %s means", cells[1])
-		}
-		documented[cells[1]] = cells[2] + " by " + cells[3]
+		slices.Sort(names)
+		return names
 	}
-	for name, row := range have.rows {
-		if documented[name] != row {
-			t.Errorf("docs/metrics.md says of %s: %q, the code: %q", name, documented[name], row)
-		}
+	alerts := named(`(?m)^ +- alert: (\w+)$`, string(rules))
+	have := named(`(?m)^### (Highwater\w+)$`, pages(t)["docs/runbook.md"])
+	if !slices.Equal(alerts, have) || len(alerts) < 10 {
+		t.Errorf("the alerts are %v; the runbook's pages are %v", alerts, have)
 	}
-	for name := range documented {
-		if _, ok := have.rows[name]; !ok {
-			t.Errorf("docs/metrics.md lists %s, which does not exist", name)
+	for i, anchor := range named(`runbook_url: docs/runbook\.md#(\w+)`, string(rules)) {
+		if anchor != strings.ToLower(alerts[i]) {
+			t.Errorf("%s leads to #%s of the runbook", alerts[i], anchor)
 		}
-	}
-	if len(have.rows) < 20 {
-		t.Errorf("only %d metrics found: does Desc.String still look as it did?", len(have.rows))
 	}
 }
 
-// recorder is a registry that notes what is registered: metrics with labels show nothing to a real one before their first use.
-type recorder struct{ rows map[string]string }
-
-// desc takes prometheus.Desc's text apart, which is the one place where names and labels can be read.
-var desc = regexp.MustCompile(`fqName: "([^"]+)".*variableLabels: \{([^}]*)\}`)
-
-// Register notes a metric's name, type and labels.
-func (r *recorder) Register(c prometheus.Collector) error {
-	descs := make(chan *prometheus.Desc, 10)
-	c.Describe(descs)
-	close(descs)
-	for d := range descs {
-		if m := desc.FindStringSubmatch(d.String()); m != nil {
-			r.rows[m[1]] = typeOf(c) + " by " + strings.ReplaceAll(m[2], ",", ", ")
+// A link to a part of a page leads to a heading of it.
+func TestDocs_AnchorsLeadToHeadings(t *testing.T) {
+	texts := pages(t)
+	for page, text := range texts {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if anchor == "" || strings.Contains(target, "://") {
+				continue
+			}
+			if target != "" {
+				target = path.Join(path.Dir(page), target)
+			} else {
+				target = page
+			}
+			if other, ok := texts[target]; ok && !slices.Contains(anchors(other), anchor) {
+				t.Errorf("%s links to %s, which has no such heading", page, m[1])
+			}
 		}
 	}
-	return nil
 }
 
-// MustRegister does so for several.
-func (r *recorder) MustRegister(all ...prometheus.Collector) {
-	for _, c := range all {
-		_ = r.Register(c)
+// anchors returns the headings of a page as links name them.
+func anchors(text string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(text, -1) {
+		name := strings.ToLower(regexp.MustCompile(`[^\w -]`).ReplaceAllString(m[1], ""))
+		all = append(all, strings.ReplaceAll(name, " ", "-"))
 	}
-}
-
-// Unregister does nothing.
-func (r *recorder) Unregister(prometheus.Collector) bool { return false }
-
-func typeOf(c prometheus.Collector) string {
-	switch c.(type) {
-	case prometheus.Gauge, *prometheus.GaugeVec: // before counters: a gauge can all that they can
-		return "gauge"
-	case prometheus.Counter, *prometheus.CounterVec:
-		return "counter"
-	case prometheus.Histogram, *prometheus.HistogramVec:
-		return "histogram"
-	}
-	return fmt.Sprintf("%T", c)
+	return all
 }

@@ -109,35 +109,38 @@ func between(t *rapid.T, from, until int64, name string) int64 {
 }
 
 // Everything at once: random views and logs, events out of order, clocks that run ahead of events, entities that go through their bytes; every answer is compared with the definitions.
-func TestMachine_IsWhatTheDefinitionsSay(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		ttl := rapid.SampledFrom([]int64{0, 0, 7, 30}).Draw(t, "ttl")
-		r := newRun(t, drawSpecs(t, 5), ttl)
-		s := drawStream(t)
-		for range rapid.IntRange(1, 8).Draw(t, "batches") {
-			for _, ev := range s.drawLog(t, 6) {
-				r.apply(ev)
-			}
-			frontier := max(r.frontier, s.newest) + rapid.SampledFrom([]int64{0, 0, 1, 3, 20, 200}).Draw(t, "wall ahead")
-			watermark := max(r.watermark, s.watermark())
-			if rapid.IntRange(0, 3).Draw(t, "idle") == 0 {
-				watermark = max(watermark, frontier-s.lateness)
-			} else if r.watermark == windows.NoTime && rapid.Bool().Draw(t, "held") {
-				watermark = windows.NoTime
-			}
-			res := r.advance(t, frontier, watermark)
-			r.checkUntilTimers(t, res)
-			if rapid.Bool().Draw(t, "reopen") {
-				r.e = reopen(t, r.m, r.e)
-				if again := r.m.Values(r.e, frontier, watermark, nil); !slices.Equal(again, res.Values) {
-					t.Fatalf("values %v before reopening, %v after", res.Values, again)
-				}
+func TestMachine_IsWhatTheDefinitionsSay(t *testing.T) { rapid.Check(t, checkMachine) }
+
+// FuzzMachine draws them from the fuzzer's bytes: what covers more of the arithmetic is kept.
+func FuzzMachine(f *testing.F) { f.Fuzz(rapid.MakeFuzz(checkMachine)) }
+
+func checkMachine(t *rapid.T) {
+	ttl := rapid.SampledFrom([]int64{0, 0, 7, 30}).Draw(t, "ttl")
+	r := newRun(t, drawSpecs(t, 5), ttl)
+	s := drawStream(t)
+	for range rapid.IntRange(1, 8).Draw(t, "batches") {
+		for _, ev := range s.drawLog(t, 6) {
+			r.apply(ev)
+		}
+		frontier := max(r.frontier, s.newest) + rapid.SampledFrom([]int64{0, 0, 1, 3, 20, 200}).Draw(t, "wall ahead")
+		watermark := max(r.watermark, s.watermark())
+		if rapid.IntRange(0, 3).Draw(t, "idle") == 0 {
+			watermark = max(watermark, frontier-s.lateness)
+		} else if r.watermark == windows.NoTime && rapid.Bool().Draw(t, "held") {
+			watermark = windows.NoTime
+		}
+		res := r.advance(t, frontier, watermark)
+		r.checkUntilTimers(t, res)
+		if rapid.Bool().Draw(t, "reopen") {
+			r.e = reopen(t, r.m, r.e)
+			if again := r.m.Values(r.e, frontier, watermark, nil); !slices.Equal(again, res.Values) {
+				t.Fatalf("values %v before reopening, %v after", res.Values, again)
 			}
 		}
-		if !slices.Equal(r.tally.Late, r.late) {
-			t.Fatalf("late %v, want %v", r.tally.Late, r.late)
-		}
-	})
+	}
+	if !slices.Equal(r.tally.Late, r.late) {
+		t.Fatalf("late %v, want %v", r.tally.Late, r.late)
+	}
 }
 
 // checkUntilTimers checks that nothing readers see changes before a timer fires, and that an expired entity's state goes when its timers have fired.

@@ -8,7 +8,8 @@ import (
 	"highwater/windows"
 )
 
-// This file fills a target from one value of the record: text, a number, or a truth. at is the value's place in the record, in bytes.
+// This file fills a target from one value of the record: text, a number, or a truth. at is the value's place in the record's value, in bytes; it means
+// nothing in a key or a header.
 
 // setText fills t from a JSON string.
 func (r *reading) setText(t *target, text string, at int) {
@@ -19,7 +20,7 @@ func (r *reading) setText(t *target, text string, at int) {
 		return
 	}
 	switch t.kind {
-	case windows.String, anyScalar:
+	case windows.String, anyText:
 		r.fields[t.field] = windows.StringOf(text)
 	case windows.Timestamp:
 		r.setTimestampText(t, text, at)
@@ -53,7 +54,7 @@ func (r *reading) setNumber(t *target, n *number, at int) {
 		r.fields[t.field] = windows.DoubleOf(f)
 	case windows.Timestamp:
 		r.setTimestampNumber(t, n, at)
-	case anyScalar:
+	case anyText:
 		r.fields[t.field] = windows.StringOf(n.text)
 	default:
 		r.mismatch(t, "a number", at)
@@ -67,10 +68,22 @@ func (r *reading) setBool(t *target, truth bool, at int) {
 		r.mismatch(t, "a bool", at)
 	case t.kind == windows.Bool:
 		r.fields[t.field] = windows.BoolOf(truth)
-	case t.kind == anyScalar:
+	case t.kind == anyText:
 		r.fields[t.field] = windows.StringOf(fmt.Sprint(truth))
 	default:
 		r.mismatch(t, "a bool", at)
+	}
+}
+
+// setNested fills t from an object or an array: its text as it stands is all that can be taken of it.
+func (r *reading) setNested(t *target, text string, at int) {
+	switch {
+	case t.kind == anyText && !t.isTime:
+		r.fields[t.field] = windows.StringOf(text)
+	case text[0] == '{':
+		r.mismatch(t, "an object", at)
+	default:
+		r.mismatch(t, "an array", at)
 	}
 }
 
@@ -118,7 +131,7 @@ func (r *reading) timeFromText(t *target, text string, at int) {
 	us, ok := parseRFC3339(text)
 	switch {
 	case !ok:
-		r.reject(batch.ReasonNoTime, "field %s: the event time %s at byte %d is not RFC 3339, as in 2024-05-06T07:08:09.123Z", t.name, excerpt(text), at)
+		r.reject(batch.ReasonNoTime, "field %s: the event time %s %s is not RFC 3339, as in 2024-05-06T07:08:09.123Z", t.name, excerpt(text), t.place(at))
 	case !inYears(us):
 		r.absurd(t, excerpt(text), at)
 	default:
@@ -146,7 +159,7 @@ func (r *reading) timeFromNumber(t *target, n *number, at int) {
 }
 
 func (r *reading) absurd(t *target, have string, at int) {
-	r.reject(batch.ReasonAbsurd, "field %s: the event time %s at byte %d is outside the years 1 to 9999 (unit %s)", t.name, have, at, t.unit)
+	r.reject(batch.ReasonAbsurd, "field %s: the event time %s %s is outside the years 1 to 9999 (unit %s)", t.name, have, t.place(at), t.unit)
 }
 
 // mismatch notes a value of another type than t's.
@@ -155,11 +168,11 @@ func (r *reading) mismatch(t *target, have string, at int) {
 		r.mismatchTime(t, have, at)
 		return
 	}
-	r.reject(batch.ReasonType, "field %s: want %s, have %s at byte %d", t.name, wantKind(t.kind), have, at)
+	r.reject(batch.ReasonType, "field %s: want %s, have %s %s", t.name, wantKind(t.kind), have, t.place(at))
 }
 
 func (r *reading) mismatchTime(t *target, have string, at int) {
-	r.reject(batch.ReasonType, "field %s: want the event time, %s, have %s at byte %d", t.name, wantUnit(t.unit), have, at)
+	r.reject(batch.ReasonType, "field %s: want the event time, %s, have %s %s", t.name, wantUnit(t.unit), have, t.place(at))
 }
 
 func wantKind(k windows.Kind) string {
@@ -168,8 +181,6 @@ func wantKind(k windows.Kind) string {
 		return "an int64"
 	case windows.Timestamp:
 		return "a timestamp (RFC 3339, or an integer of milliseconds)"
-	case anyScalar:
-		return "a string or a number"
 	}
 	return "a " + k.String()
 }

@@ -11,12 +11,14 @@ import (
 
 // csvDecoder reads one CSV row a record: RFC 4180, the cells in the order of the declared fields. Safe for concurrent use.
 type csvDecoder struct {
-	source  *features.Source
-	targets []target // by cell
+	source *features.Source
+	cells  []target
+	apart  []target
 }
 
 func newCSV(s *features.Source) *csvDecoder {
-	return &csvDecoder{source: s, targets: targets(s)[:len(s.Fields)]}
+	cells, apart := targets(s)
+	return &csvDecoder{source: s, cells: cells[:len(s.Fields)-len(apart)], apart: apart}
 }
 
 // Decode implements [batch.Decoder].
@@ -31,6 +33,7 @@ func (d *csvDecoder) read(rec *batch.Record, fields []windows.Value) reading {
 	if r.begin(rec, d.source); r.reason == "" {
 		d.row(&r, view(rec.Value))
 	}
+	r.apart(rec, d.apart)
 	return r
 }
 
@@ -53,12 +56,12 @@ func (d *csvDecoder) row(r *reading, text string) {
 		}
 		more = i < len(text)
 		i++ // over the comma
-		if cells < len(d.targets) && cell != "" {
-			r.setCell(&d.targets[cells], cell, at)
+		if cells < len(d.cells) && cell != "" {
+			r.setCell(&d.cells[cells], cell, at)
 		}
 	}
-	if cells != len(d.targets) {
-		r.reject(batch.ReasonMalformed, "the row has %d cells, the source declares %d fields", cells, len(d.targets))
+	if cells != len(d.cells) {
+		r.reject(batch.ReasonMalformed, "the row has %d cells, the source declares %d fields", cells, len(d.cells))
 	}
 }
 
@@ -119,10 +122,10 @@ func cellFault(text string, i int) string {
 	return "want ',' after a quoted cell, have " + excerpt(text[i:i+1])
 }
 
-// setCell fills t from a cell that is not empty: its text is read as t's type.
+// setCell fills t from a cell that is not empty, or from a key or a header: its text is read as t's type.
 func (r *reading) setCell(t *target, cell string, at int) {
 	switch {
-	case t.isTime && t.unit == features.RFC3339, !t.isTime && (t.kind == windows.String || t.kind == anyScalar):
+	case t.isTime && t.unit == features.RFC3339, !t.isTime && (t.kind == windows.String || t.kind == anyText):
 		r.setText(t, cell, at)
 	case t.kind == windows.Bool && (cell == "true" || cell == "false"):
 		r.setBool(t, cell == "true", at)

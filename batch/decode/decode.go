@@ -21,35 +21,43 @@ func New(s *features.Source) batch.Decoder {
 // target is what one name of a record is for: a declared field, the event time, or both.
 type target struct {
 	name   string
-	kind   windows.Kind  // of the declared field; anyScalar for a key that is not declared
-	field  int           // its index among the declared fields; none for a timestamp field that is not declared
-	isTime bool          // it is the source's timestamp field
-	unit   features.Unit // of the event time, where isTime
+	kind   windows.Kind    // of the declared field; anyText for a key that is not declared
+	field  int             // its index among the declared fields; none for a timestamp field that is not declared
+	isTime bool            // it is the source's timestamp field
+	unit   features.Unit   // of the event time, where isTime
+	from   features.Origin // the part of the record that it stands in
+	header string          // the header's name, where from says so
 }
 
 // none is the field of a target that fills none.
 const none = -1
 
-// anyScalar is the kind of a field whose text alone is wanted, whatever its type: the key of an event file, where the source does not declare it. No source
-// declares a Null.
-const anyScalar = windows.Null
+// anyText is the kind of a field whose text alone is wanted, whatever its type: in an event file, of the key that the source does not declare, and of what
+// becomes a key or a header. No source declares a Null.
+const anyText = windows.Null
 
-// targets returns what the names of s's records are for, the declared fields first and in order.
-func targets(s *features.Source) []target {
-	list := make([]target, 0, len(s.Fields)+1)
+// targets returns what the names in the values of s's records are for, the declared fields first and in order; and, apart, the fields that stand in their keys
+// and headers.
+func targets(s *features.Source) (inValue, apart []target) {
+	inValue = make([]target, 0, len(s.Fields)+1)
 	found := false
 	for i, f := range s.Fields {
-		isTime := f.Name == s.Timestamp.Field
-		found = found || isTime
-		list = append(list, target{name: f.Name, kind: f.Kind, field: i, isTime: isTime, unit: s.Timestamp.Unit})
+		t := target{name: f.Name, kind: f.Kind, field: i, isTime: f.Name == s.Timestamp.Field, unit: s.Timestamp.Unit, from: f.From, header: f.Header}
+		found = found || t.isTime
+		if f.InValue() {
+			inValue = append(inValue, t)
+		} else {
+			apart = append(apart, t)
+		}
 	}
 	if s.Timestamp.Field != "" && !found {
-		list = append(list, target{name: s.Timestamp.Field, field: none, isTime: true, unit: s.Timestamp.Unit})
+		inValue = append(inValue, target{name: s.Timestamp.Field, field: none, isTime: true, unit: s.Timestamp.Unit})
 	}
-	return list
+	return inValue, apart
 }
 
-// reading is one record as far as it has been read. A record can be wrong in several ways: it is called by the gravest of them, the first of its kind in byte order.
+// reading is one record as far as it has been read. A record can be wrong in several ways: it is called by the gravest of them; of several as grave, by
+// the first in its value, and else in its key and headers.
 type reading struct {
 	fields []windows.Value
 	time   int64 // µs: the event time, where timed
@@ -107,7 +115,7 @@ func (r *reading) end(rec *batch.Record, s *features.Source) (eventTime int64, r
 	case s.Timestamp.Field == "":
 		r.recordTime(rec.Time)
 	case !r.timed:
-		r.reject(batch.ReasonNoTime, "field %s: absent or null, and it is the event time", s.Timestamp.Field)
+		r.reject(batch.ReasonNoTime, "field %s: absent or null%s, and it is the event time", s.Timestamp.Field, placeOfTime(s))
 	}
 	return r.time, r.reason, r.detail
 }

@@ -2,7 +2,7 @@
 //
 // [New] returns a source's decoder. A record is decoded whole or refused whole: one that is refused is a dead letter, with one of batch's reasons and a
 // detail for people that names the field and the byte. Where several things are wrong, the gravest names it: too_large, then malformed, duplicate, type, and
-// at last no_time and absurd; among equals, the first in the record.
+// at last no_time and absurd; among equals, the first in the record's value, and then in its key and headers.
 //
 // # JSON
 //
@@ -21,6 +21,11 @@
 //
 // One row (RFC 4180), its cells in the order of the declared fields, with or without a line end. An empty cell, quoted or not, is null. Cells are not
 // trimmed. Numbers are written as in JSON, bools are true and false, timestamps either of the two forms. Another number of cells is malformed.
+//
+// # Key and headers
+//
+// A field may be the whole of the record's key, or of a header; of several headers of one name, the last. Absent and null ones are null. The bytes must be UTF-8;
+// a string is all of them, and all other types are read as they are from a CSV cell. See apart.go.
 //
 // # Event time
 //

@@ -14,14 +14,17 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"highwater/batch"
 	"highwater/features"
+	"highwater/windows"
 )
 
 // EventRow is one event of an event file, ready to be produced. Its bytes are its own: they stay as they are for as long as anybody keeps them.
 type EventRow struct {
-	Key   []byte // the text of the source's key field; nil where there is none, or the source names none
-	Value []byte // the record, in the source's format
-	Time  int64  // µs: the event time; 0 where it cannot be read
+	Key     []byte         // the text of the source's key field; nil where there is none, or the source names none
+	Value   []byte         // the record's value, in the source's format
+	Headers []batch.Header // one a declared field that is read from a header, where the event has it
+	Time    int64          // µs: the event time; 0 where it cannot be read
 }
 
 // Events reads an event file in file order: CSV with a header, or JSON lines, gzip'd or not. One goroutine reads; Progress and Close may be called from any.
@@ -32,6 +35,7 @@ type Events struct {
 	counted *countingReader
 	total   int64
 	rows    rowReader
+	apart   []target // the fields that make the rows' keys and headers
 	lookup  lookup
 	arena   arena
 	missing []string
@@ -39,8 +43,11 @@ type Events struct {
 
 // rowReader yields the records of one form of file.
 type rowReader interface {
-	// next appends the next record to dst, and returns io.EOF after the last. Any other error names its line.
+	// next appends the next record's value to dst, and returns io.EOF after the last. Any other error names its line.
 	next(dst []byte) ([]byte, error)
+	// apart returns the texts of the fields in Events.apart, in that order, of the event whose value next returned; null where it has none.
+	// They are lent until value changes or the next call.
+	apart(value []byte) []windows.Value
 }
 
 // OpenEvents opens the event file at path, whose name ends in .csv or .jsonl, or in either with .gz behind it, and reads its header. The caller closes it.
@@ -65,6 +72,7 @@ func OpenEvents(path string, s *features.Source) (*Events, error) {
 // Progress has a total.
 func NewEvents(name string, r io.Reader, s *features.Source) (*Events, error) {
 	e := &Events{name: name, source: s, counted: &countingReader{r: r}, total: sizeOf(r), lookup: newLookup(s)}
+	_, e.apart = targets(s)
 	plain, zipped := strings.CutSuffix(name, ".gz")
 	in := bufio.NewReaderSize(e.counted, 1<<16)
 	magic, err := in.Peek(2)
@@ -111,11 +119,37 @@ func (e *Events) Rows() iter.Seq2[EventRow, error] {
 				return
 			}
 			scratch = record
-			value := e.arena.clone(record)
-			key, eventTime := e.lookup.of(value)
-			if !yield(EventRow{Key: e.arena.clone(key), Value: value, Time: eventTime}, nil) {
+			if !yield(e.row(e.arena.clone(record)), nil) {
 				return
 			}
+		}
+	}
+}
+
+// row makes an event of a value that is its own to keep.
+func (e *Events) row(value []byte) EventRow {
+	row := EventRow{Value: value}
+	if len(e.apart) > 0 {
+		e.setApart(&row)
+	}
+	key, eventTime := e.lookup.of(&row)
+	if row.Time = eventTime; row.Key == nil {
+		row.Key = e.arena.clone(key)
+	}
+	return row
+}
+
+// setApart gives row the key and the headers that stand beside its value in the file.
+func (e *Events) setApart(row *EventRow) {
+	for i, v := range e.rows.apart(row.Value) {
+		if v.IsNull() {
+			continue
+		}
+		text := e.arena.text(v.Str())
+		if t := &e.apart[i]; t.from == features.FromKey {
+			row.Key = text
+		} else {
+			row.Headers = append(row.Headers, batch.Header{Key: t.header, Value: text})
 		}
 	}
 }

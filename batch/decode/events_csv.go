@@ -19,6 +19,9 @@ type csvRows struct {
 	header []string
 	line   int // of the last row; 0 before the header
 	put    func(dst []byte, row []string) []byte
+	beside []int // by field of Events.apart: its column, or none
+	row    []string
+	texts  []windows.Value
 }
 
 // newCSVRows reads the header and checks it against the source.
@@ -47,6 +50,14 @@ func newCSVRows(e *Events, in *bufio.Reader) (*csvRows, error) {
 	} else {
 		rows.put = objectWriter(e.source, header)
 	}
+	for _, t := range e.apart {
+		at, ok := column[t.name]
+		if !ok {
+			at = none
+		}
+		rows.beside = append(rows.beside, at)
+	}
+	rows.texts = make([]windows.Value, len(rows.beside))
 	return rows, nil
 }
 
@@ -109,7 +120,19 @@ func (c *csvRows) next(dst []byte) ([]byte, error) {
 	if len(row) != len(c.header) {
 		return nil, c.events.fault(c.line, "the row has %d cells, the header %d; a cell that holds a comma, a quote or a line end needs quotes around it", len(row), len(c.header))
 	}
+	c.row = row
 	return c.put(dst, row), nil
+}
+
+// apart returns the cells of their columns; an empty one is as good as none.
+func (c *csvRows) apart([]byte) []windows.Value {
+	clear(c.texts)
+	for i, at := range c.beside {
+		if at != none && c.row[at] != "" {
+			c.texts[i] = windows.StringOf(c.row[at])
+		}
+	}
+	return c.texts
 }
 
 // wrap says what a fault of the CSV itself means; others are the file's.
@@ -124,14 +147,18 @@ func (c *csvRows) wrap(err error) error {
 	return c.events.fault(fault.Line, "column %d: a quote out of place; put quotes around the whole cell and double those inside", fault.Column)
 }
 
-// cellWriter writes a row as one of a csv source: the declared fields in order, empty where the file has no such column.
+// cellWriter writes a row as one of a csv source: the declared cells in order, empty where the file has no such column.
 func cellWriter(s *features.Source, column map[string]int) func(dst []byte, row []string) []byte {
-	order := make([]int, len(s.Fields))
-	for i, f := range s.Fields {
-		order[i] = none
-		if at, ok := column[f.Name]; ok {
-			order[i] = at
+	var order []int
+	for _, f := range s.Fields {
+		if !f.InValue() {
+			continue
 		}
+		at, ok := column[f.Name]
+		if !ok {
+			at = none
+		}
+		order = append(order, at)
 	}
 	return func(dst []byte, row []string) []byte {
 		for i, at := range order {
@@ -159,7 +186,7 @@ func appendCell(dst []byte, cell string) []byte {
 	return append(dst, '"')
 }
 
-// objectWriter writes a row as one of a json source: an object with the header's names, in their order.
+// objectWriter writes a row as one of a json source: an object with the header's names, in their order, less those of fields that stand apart.
 func objectWriter(s *features.Source, header []string) func(dst []byte, row []string) []byte {
 	type columnForm struct {
 		name string // quoted, with its colon
@@ -167,8 +194,12 @@ func objectWriter(s *features.Source, header []string) func(dst []byte, row []st
 	}
 	columns := make([]columnForm, len(header))
 	byName := make(map[string]form)
-	for _, t := range targets(s) {
+	inValue, apart := targets(s)
+	for _, t := range inValue {
 		byName[t.name] = formOf(&t)
+	}
+	for _, t := range apart {
+		byName[t.name] = leftOut
 	}
 	for i, name := range header {
 		columns[i] = columnForm{name: string(appendQuoted(nil, name)) + ":", form: byName[name]}
@@ -176,7 +207,7 @@ func objectWriter(s *features.Source, header []string) func(dst []byte, row []st
 	return func(dst []byte, row []string) []byte {
 		open := byte('{')
 		for i, cell := range row {
-			if cell == "" {
+			if cell == "" || columns[i].form == leftOut {
 				continue
 			}
 			dst = append(dst, open)
@@ -203,6 +234,7 @@ const (
 	asInteger
 	asDouble
 	asBool
+	leftOut // not in the object at all
 )
 
 func formOf(t *target) form {

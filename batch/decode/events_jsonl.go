@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 
+	"highwater/batch"
 	"highwater/features"
+	"highwater/windows"
 )
 
 // maxLineBytes bounds a line of an event file: beyond it the file is hardly what its name says.
@@ -17,13 +19,31 @@ type lineRows struct {
 	events *Events
 	in     *bufio.Reader
 	line   int
+	beside *jsonDecoder    // takes the texts of the fields that are read from the key and headers; nil without any
+	texts  []windows.Value // the last ones
 }
 
 func newLineRows(e *Events, in *bufio.Reader) (*lineRows, error) {
 	if e.source.Format == features.CSV {
 		return nil, e.fault(1, "JSON lines, but source %s has format csv; give it a .csv file", e.source.Name)
 	}
-	return &lineRows{events: e, in: in}, nil
+	l := &lineRows{events: e, in: in}
+	if len(e.apart) > 0 {
+		texts := &features.Source{}
+		for _, t := range e.apart {
+			texts.Fields = append(texts.Fields, features.Field{Name: t.name, Kind: anyText})
+		}
+		l.beside, l.texts = newJSON(texts), make([]windows.Value, len(texts.Fields))
+	}
+	return l, nil
+}
+
+// apart reads them from the line, which keeps them: there nobody looks for them.
+func (l *lineRows) apart(value []byte) []windows.Value {
+	if r := l.beside.read(&batch.Record{Value: value}, l.texts); r.reason != "" {
+		clear(l.texts)
+	}
+	return l.texts
 }
 
 func (l *lineRows) next(dst []byte) ([]byte, error) {

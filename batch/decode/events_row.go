@@ -8,7 +8,7 @@ import (
 	"highwater/windows"
 )
 
-// lookup finds the key and the event time of a record, by reading it as a task would.
+// lookup finds the key and the event time of an event, by reading it as a task would.
 type lookup struct {
 	read   func(*batch.Record, []windows.Value) reading
 	record batch.Record
@@ -28,7 +28,7 @@ func newLookup(s *features.Source) lookup {
 	}
 	if s.Key != "" && l.key == none && s.Format != features.CSV {
 		l.key = len(s.Fields)
-		own.Fields = append(append([]features.Field(nil), s.Fields...), features.Field{Name: s.Key, Kind: anyScalar})
+		own.Fields = append(append([]features.Field(nil), s.Fields...), features.Field{Name: s.Key, Kind: anyText})
 	}
 	l.fields = make([]windows.Value, len(own.Fields))
 	if own.Format == features.CSV {
@@ -39,10 +39,10 @@ func newLookup(s *features.Source) lookup {
 	return l
 }
 
-// of returns the key and the event time of a record, each as far as there is one. A record that is no event, for a field of the wrong type, say, can still
+// of returns the key and the event time of a row, each as far as there is one. A row that is no event, for a field of the wrong type, say, can still
 // have both; one that is malformed has neither. The key is lent until the next call.
-func (l *lookup) of(value []byte) (key []byte, eventTime int64) {
-	l.record.Value = value
+func (l *lookup) of(row *EventRow) (key []byte, eventTime int64) {
+	l.record.Key, l.record.Value, l.record.Headers = row.Key, row.Value, row.Headers
 	r := l.read(&l.record, l.fields)
 	if gravity(r.reason) > gravity(batch.ReasonType) {
 		return nil, 0
@@ -75,16 +75,22 @@ const chunkBytes = 1 << 16
 
 // clone copies b; nil where it is empty.
 func (a *arena) clone(b []byte) []byte {
-	switch {
-	case len(b) == 0:
+	if len(b) == 0 {
 		return nil
-	case len(b) > chunkBytes/8:
-		return append([]byte(nil), b...)
-	case len(b) > len(a.free):
+	}
+	return a.text(view(b))
+}
+
+// text copies s; it is not nil where s is empty.
+func (a *arena) text(s string) []byte {
+	switch {
+	case len(s) > chunkBytes/8:
+		return []byte(s)
+	case len(s) > len(a.free) || a.free == nil:
 		a.free = make([]byte, chunkBytes)
 	}
-	out := a.free[:len(b):len(b)]
-	a.free = a.free[len(b):]
-	copy(out, b)
+	out := a.free[:len(s):len(s)]
+	a.free = a.free[len(s):]
+	copy(out, s)
 	return out
 }

@@ -127,7 +127,7 @@ func TestEvents_UndeclaredKey(t *testing.T) {
 	s := source(features.JSON)
 	s.Key = "shard"
 	rows := mustRead(t, "e.jsonl", `{"ts":1,"shard":"a"}`+"\n"+`{"ts":1,"shard":1.50}`+"\n"+`{"ts":1,"shard":true}`+"\n"+`{"ts":1,"shard":[]}`, s)
-	for i, want := range []string{"a", "1.50", "true", ""} {
+	for i, want := range []string{"a", "1.50", "true", "[]"} {
 		if string(rows[i].Key) != want {
 			t.Errorf("row %d: key %q, want %q", i, rows[i].Key, want)
 		}
@@ -370,4 +370,44 @@ func BenchmarkEvents_CSVToJSON(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// FuzzEvents: whatever an event file holds, it is read to its end, or to an error that names the file and a line; and every row of it decodes, or is a dead letter for a reason.
+func FuzzEvents(f *testing.F) {
+	f.Add(true, "ts,user,n,price,ok,seen_at\n1700000000000,ann,7,1.50,true,2023-11-14T22:13:20Z\n,\"a\"\"b\",,,,\n")
+	f.Add(true, "\uFEFFts,user\r\n\"1\n\",x\r\n\n")
+	f.Add(false, `{"ts":1700000000000,"user":"ann","n":7}`+"\n\n"+` { "ts" : 1 } `+"\n{")
+	f.Add(false, "[]\n\xff\n")
+	s := source(features.JSON)
+	d := decode.New(s)
+	f.Fuzz(func(t *testing.T, isCSV bool, content string) {
+		name := "e.jsonl"
+		if isCSV {
+			name = "e.csv"
+		}
+		e, err := decode.NewEvents(name, strings.NewReader(content), s)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), name) {
+				t.Fatalf("an error that does not name the file: %v", err)
+			}
+			return
+		}
+		rows, err := readAll(e)
+		if err != nil && !strings.HasPrefix(err.Error(), name+":") && !strings.HasPrefix(err.Error(), name+", line ") {
+			t.Fatalf("an error that names no line: %v", err)
+		}
+		if lines := strings.Count(content, "\n") + 1; len(rows) > lines {
+			t.Fatalf("%d rows of %d lines", len(rows), lines)
+		}
+		fields := make([]windows.Value, len(s.Fields))
+		for _, row := range rows {
+			us, reason, detail := d.Decode(&batch.Record{Key: row.Key, Value: row.Value, Headers: row.Headers}, fields)
+			if isCSV && !json.Valid(row.Value) {
+				t.Fatalf("a row became %q, which is not JSON", row.Value)
+			}
+			if reason == "" && us != row.Time || (reason == "") != (detail == "") {
+				t.Fatalf("%q: time %d, the loader says %d; reason %q, detail %q", row.Value, us, row.Time, reason, detail)
+			}
+		}
+	})
 }

@@ -16,12 +16,14 @@ const maxDepth = 128
 type jsonDecoder struct {
 	source *features.Source
 	names  nameTable
+	apart  []target
 	shapes shapes
 	many   sync.Pool // of map[string]struct{}: see nameSet
 }
 
 func newJSON(s *features.Source) *jsonDecoder {
-	return &jsonDecoder{source: s, names: newNameTable(targets(s))}
+	inValue, apart := targets(s)
+	return &jsonDecoder{source: s, names: newNameTable(inValue), apart: apart}
 }
 
 // Decode implements [batch.Decoder].
@@ -37,6 +39,7 @@ func (d *jsonDecoder) read(rec *batch.Record, fields []windows.Value) reading {
 	if s.begin(rec, d.source); s.reason == "" {
 		d.object(&s)
 	}
+	s.reading.apart(rec, d.apart)
 	return s.reading
 }
 
@@ -162,10 +165,12 @@ func (s *scanner) value(t *target, i int) int {
 			s.setBool(t, c == 't', i)
 		}
 		return next
-	case '{':
-		s.mismatch(t, "an object", i)
-	case '[':
-		s.mismatch(t, "an array", i)
+	case '{', '[':
+		end := s.skip(i, 1)
+		if end != failed {
+			s.setNested(t, s.text[i:end], i)
+		}
+		return end
 	}
 	return s.skip(i, 1) // null stays null; what is no value at all is refused there
 }

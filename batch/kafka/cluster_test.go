@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -81,10 +82,13 @@ func (r realBroker) Brokers() []string { return []string{r.Addr()} }
 // topicNumber makes topics' names differ, on a broker that tests share.
 var topicNumber atomic.Int64
 
+// newTopic creates a topic that keeps records of long ago, as the tests' are.
 func newTopic(t testing.TB, c cluster, partitions int, settings map[string]string) string {
 	t.Helper()
+	all := map[string]string{"retention.ms": "-1"}
+	maps.Copy(all, settings)
 	name := fmt.Sprintf("%s-%d", strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "#", "-").Replace(t.Name())), topicNumber.Add(1))
-	must(t, c.CreateTopic(name, partitions, settings))
+	must(t, c.CreateTopic(name, partitions, all))
 	return name
 }
 
@@ -115,7 +119,7 @@ func open(t testing.TB, c cluster, o kafka.Options, topics ...string) *kafka.Sou
 	for i, topic := range topics {
 		o.Sources = append(o.Sources, source(fmt.Sprintf("source_%d", i), topic))
 	}
-	s, err := kafka.Open(within(t), o)
+	s, err := kafka.Open(within(t), o.Watchful())
 	must(t, err)
 	t.Cleanup(s.Close)
 	return s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strconv"
@@ -16,10 +17,16 @@ import (
 	"highwater/features"
 )
 
-var _ batch.Sink = (*DeadLetters)(nil)
+var (
+	_ batch.Sink      = (*DeadLetters)(nil)
+	_ batch.Selective = (*DeadLetters)(nil)
+)
 
 // After so long without an acknowledgement Publish returns an error, so that whoever retries it can say so.
-const deliveryTimeout = 30 * time.Second
+const (
+	deliveryTimeout = 30 * time.Second
+	pingTimeout     = 2 * time.Second
+)
 
 // DeadLetterOptions say where dead letters go.
 type DeadLetterOptions struct {
@@ -27,8 +34,8 @@ type DeadLetterOptions struct {
 	Sources []*features.Source // those without a dead-letter topic are skipped: their dead letters go nowhere
 	Log     *slog.Logger       // nil for none
 
-	Dialer func(ctx context.Context, network, address string) (net.Conn, error) // nil for the net package's
-	Client []kgo.Opt                                                            // more options of the client: TLS, SASL
+	Security Security
+	Dialer   func(ctx context.Context, network, address string) (net.Conn, error) // of plain connections; nil for the net package's
 }
 
 // DeadLetters is the sink of records that no view takes; make it with [NewDeadLetters]. Safe for concurrent use.
@@ -37,22 +44,26 @@ type DeadLetterOptions struct {
 // reason, detail, generation, sequence, source, topic, partition, offset, and value = "omitted" where a value was left out.
 // They arrive at least once: what is published again after a crash is there again, under the same generation and sequence.
 type DeadLetters struct {
-	client *kgo.Client
-	topics map[string]string // by source
+	options DeadLetterOptions
+	client  *kgo.Client
+	topics  map[string]string // by source
 }
 
 // NewDeadLetters sets the producer up; it asks the brokers nothing yet. The caller must Close it.
 func NewDeadLetters(o DeadLetterOptions) (*DeadLetters, error) {
-	client, err := kgo.NewClient(append(common(o.Brokers, orDiscard(o.Log), o.Dialer, []kgo.Opt{
+	if err := o.Security.Check(); err != nil {
+		return nil, batch.Permanent(err)
+	}
+	client, err := kgo.NewClient(common(o.Brokers, orDiscard(o.Log), o.Security, o.Dialer, []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.AllowAutoTopicCreation(), // the broker's setting decides
 		kgo.RecordDeliveryTimeout(deliveryTimeout),
 		kgo.AllowIdempotentProduceCancellation(), // at least once is all that is promised, so a stop need not wait for brokers that are down
-	}), o.Client...)...)
+	})...)
 	if err != nil {
 		return nil, batch.Permanent(fmt.Errorf("set up the dead-letter producer: %w", err))
 	}
-	d := &DeadLetters{client: client, topics: map[string]string{}}
+	d := &DeadLetters{options: o, client: client, topics: map[string]string{}}
 	for _, s := range o.Sources {
 		if s.DeadLetter != "" {
 			d.topics[s.Name] = s.DeadLetter
@@ -79,11 +90,14 @@ func (d *DeadLetters) Publish(ctx context.Context, out *batch.Output) (batch.Out
 			err = d.alone(ctx, r.Record)
 		}
 		if err != nil {
-			return batch.Outcome{}, produceError(r.Record.Topic, err)
+			return batch.Outcome{}, d.explain(ctx, r.Record.Topic, err)
 		}
 	}
 	return batch.Outcome{}, nil
 }
+
+// Takes implements [batch.Selective]: dead letters, and nothing else.
+func (d *DeadLetters) Takes(out *batch.Output) bool { return len(out.DeadLetters) > 0 }
 
 // alone produces a record whose batch was too large: it may fit by itself, and else it goes without its value.
 func (d *DeadLetters) alone(ctx context.Context, r *kgo.Record) error {
@@ -95,11 +109,52 @@ func (d *DeadLetters) alone(ctx context.Context, r *kgo.Record) error {
 	return err
 }
 
-func produceError(topic string, err error) error {
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return fmt.Errorf("dead-letter topic %q does not exist, and the brokers do not create it: create it: %w", topic, err)
+// explain says what kind of error it is that kept dead letters from a topic, and what to do about it. A timeout alone says nothing: the brokers are asked for what lies behind it.
+func (d *DeadLetters) explain(ctx context.Context, topic string, err error) error {
+	if errors.Is(err, kgo.ErrRecordTimeout) {
+		asking, cancel := context.WithTimeout(ctx, pingTimeout)
+		defer cancel()
+		if cause := d.client.Ping(asking); cause != nil {
+			err = fmt.Errorf("%w: %w", err, cause)
+		}
 	}
-	return fmt.Errorf("write to dead-letter topic %q: %w", topic, err)
+	err = d.options.Security.explain(d.options.Brokers, err)
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		err = fmt.Errorf("dead-letter topic %q does not exist, and the brokers do not create it: create it: %w", topic, err)
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		err = fmt.Errorf("the brokers do not let this client write to dead-letter topic %q: grant it Write and Describe on it: %w", topic, err)
+	default:
+		err = fmt.Errorf("write to dead-letter topic %q: %w", topic, err)
+	}
+	return &sinkError{error: err, kind: kindOf(err)}
+}
+
+// sinkError is an error with its kind.
+type sinkError struct {
+	error
+	kind string
+}
+
+func (e *sinkError) Unwrap() error { return e.error }
+
+// Kind is documented at [batch.KindOf].
+func (e *sinkError) Kind() string { return e.kind }
+
+func kindOf(err error) string {
+	refused, isRefused := errors.AsType[*refusal](err)
+	_, isNetwork := errors.AsType[*net.OpError](err)
+	switch {
+	case isRefused:
+		return refused.kind
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed), errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
+		return batch.KindDenied
+	case isNetwork, errors.Is(err, io.EOF):
+		return batch.KindUnreachable
+	case errors.Is(err, kgo.ErrRecordTimeout), errors.Is(err, kerr.RequestTimedOut), errors.Is(err, context.DeadlineExceeded):
+		return batch.KindTimeout
+	}
+	return batch.KindOther
 }
 
 func (d *DeadLetters) records(out *batch.Output) []*kgo.Record {

@@ -79,7 +79,7 @@ func headers(r *kgo.Record) map[string]string {
 // consume reads n records of a topic, whatever reads it elsewhere.
 func consume(t *testing.T, c cluster, topic string, n int) []*kgo.Record {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.BrokerMaxReadBytes(1<<30))
 	must(t, err)
 	defer client.Close()
 	var records []*kgo.Record

@@ -10,13 +10,17 @@ import (
 )
 
 // extent is where a partition's log begins and ends: its first offset, and the one after its last (committed or not).
-type extent struct{ start, end int64 }
+type extent struct {
+	start, end int64
+	known      int64 // how far it is the log that a place's leader epoch knew: at most end
+	epoch      int32 // its leader's, -1 where not known
+}
 
-// Ends is documented at [batch.Source]. It waits for brokers that are down, with a message in the log; ctx ends the wait. A deleted topic is an error.
+// Ends is documented at [batch.Source]. It waits for brokers that are down, with a message in the log; ctx ends the wait. A topic that is deleted is waited for too; one that was made again is a [batch.ChangedError].
 func (s *Source) Ends(ctx context.Context) ([]batch.End, error) {
 	var ends []batch.End
 	err := s.patience.until(ctx, "find the logs' ends", func(ctx context.Context) (err error) {
-		if err := s.deleted(); err != nil {
+		if err := s.another(); err != nil {
 			return err
 		}
 		ends, err = s.stableEnds(ctx)
@@ -31,8 +35,11 @@ func (s *Source) stableEnds(ctx context.Context) ([]batch.End, error) {
 		return nil, err
 	}
 	ends := make([]batch.End, len(listed))
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i, l := range listed {
 		ends[i] = batch.End{LogEnd: l.Offset, LeaderEpoch: l.LeaderEpoch}
+		s.epochs[i] = max(s.epochs[i], l.LeaderEpoch)
 	}
 	return ends, nil
 }
@@ -48,7 +55,7 @@ func (s *Source) extents(ctx context.Context) ([]extent, error) {
 	}
 	logs := make([]extent, len(starts))
 	for i := range logs {
-		logs[i] = extent{start: starts[i].Offset, end: ends[i].Offset}
+		logs[i] = extent{start: starts[i].Offset, end: ends[i].Offset, known: ends[i].Offset, epoch: ends[i].LeaderEpoch}
 	}
 	return logs, nil
 }
@@ -61,7 +68,7 @@ func (s *Source) listed(ctx context.Context, list func(context.Context, ...strin
 	}
 	all, err := list(ctx, names...)
 	if err != nil {
-		return nil, authentication(err)
+		return nil, err
 	}
 	offsets := make([]kadm.ListedOffset, len(s.partitions))
 	for i, p := range s.partitions {

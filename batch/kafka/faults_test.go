@@ -165,34 +165,6 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// A topic that grows is said to have grown, and goes on being read as it was.
-func TestSource_TopicGrows(t *testing.T) {
-	t.Parallel()
-	c := newFake(t)
-	topic := newTopic(t, c, 1, nil)
-	w := write(t, c, topic, 1)
-	log := &lockedBuffer{waitFor: "more partitions", seen: make(chan struct{})}
-	s := open(t, c, kafka.Options{Log: slog.New(slog.NewTextHandler(log, nil))}, topic)
-	r := read(t, s, 0)
-	req := kmsg.NewPtrCreatePartitionsRequest()
-	req.TimeoutMillis = 5000
-	grow := kmsg.NewCreatePartitionsRequestTopic()
-	grow.Topic, grow.Count = topic, 2
-	req.Topics = append(req.Topics, grow)
-	_, err := req.RequestWith(within(t), w.client)
-	must(t, err)
-	select {
-	case <-log.seen:
-	case <-within(t).Done():
-		t.Fatalf("the log says %q", log.String())
-	}
-	w.records(t, 0, 5, 10)
-	r.until([]int64{5})
-	if len(s.Partitions()) != 1 {
-		t.Errorf("the partitions changed: %v", s.Partitions())
-	}
-}
-
 // Every method answers, in order or out of it, and after Close.
 func TestSource_OutOfOrder(t *testing.T) {
 	t.Parallel()
@@ -206,9 +178,9 @@ func TestSource_OutOfOrder(t *testing.T) {
 	if _, err := s.Take(within(t), slices); err == nil {
 		t.Error("a take before the start")
 	}
-	wantPermanent(t, s.Start(within(t), []int64{0, 0}), "2 positions for 1 partition")
-	must(t, s.Start(within(t), []int64{0}))
-	wantPermanent(t, s.Start(within(t), []int64{0}), "already started")
+	wantPermanent(t, s.Start(within(t), []batch.Place{{Next: 0}, {Next: 0}}), "2 positions for 1 partition")
+	must(t, s.Start(within(t), []batch.Place{{Next: 0}}))
+	wantPermanent(t, s.Start(within(t), []batch.Place{{Next: 0}}), "already started")
 	_, err := s.Take(within(t), append(slices, slices...))
 	wantPermanent(t, err, "2 slices for 1 partition")
 	waiting := make(chan error, 1)

@@ -23,12 +23,13 @@ type fetcher struct {
 	paused  []bool      // by partition, as the client was told
 	strikes []int       // by partition: errors in a row
 	struck  []time.Time // by partition: when the last of them was
+	told    []time.Time // by partition: when it was last said that it may not be read
 }
 
 // fetch polls until Close.
 func (s *Source) fetch() {
 	n := len(s.partitions)
-	f := &fetcher{Source: s, paused: make([]bool, n), strikes: make([]int, n), struck: make([]time.Time, n)}
+	f := &fetcher{Source: s, paused: make([]bool, n), strikes: make([]int, n), struck: make([]time.Time, n), told: make([]time.Time, n)}
 	for {
 		ctx, cancel, err := f.admit()
 		if err != nil {
@@ -78,7 +79,7 @@ func (f *fetcher) admit() (context.Context, context.CancelFunc, error) {
 
 // open says by partition whether it is to be fetched, and whether memory is full. s.mu is held.
 func (f *fetcher) open() (open []bool, full bool) {
-	full = f.memory() >= f.options.MemoryBytes
+	full = f.memory() >= f.memoryBytes
 	open = make([]bool, len(f.partitions))
 	for i := range open {
 		open[i] = f.failures[i] == nil && (!full || f.wanted != nil && f.queues[i].fetched < f.wanted[i])
@@ -126,6 +127,7 @@ func (f *fetcher) absorb(topic string, p kgo.FetchPartition) (strikes int) {
 	}
 	if p.Err == nil {
 		f.noteEnd(i, p)
+		f.troubles.over(actRead + topic)
 		return 0
 	}
 	return f.fault(i, p.Err)
@@ -144,9 +146,12 @@ func (f *fetcher) aside(topic string, err error) (strikes int) {
 // enqueue converts records and appends them to their queue.
 func (f *fetcher) enqueue(i int, p kgo.FetchPartition) {
 	f.mu.Lock()
-	from := f.queues[i].fetched
+	from, failed := f.queues[i].fetched, f.failures[i] != nil
 	f.mu.Unlock()
-	records, end := convert(p.Records, from)
+	if failed { // what stands there now is not what was to follow
+		return
+	}
+	records, end := convert(p.Records, from, f.options.Headers != nil && f.options.Headers(f.partitions[i].Topic))
 	if end == from {
 		return
 	}
@@ -158,7 +163,7 @@ func (f *fetcher) enqueue(i int, p kgo.FetchPartition) {
 }
 
 // convert makes batch records of the client's from an offset on, in one slice, and returns the offset after the last. Control records have offsets, and are nothing else here.
-func convert(from []*kgo.Record, next int64) ([]batch.Record, int64) {
+func convert(from []*kgo.Record, next int64, withHeaders bool) ([]batch.Record, int64) {
 	records := make([]batch.Record, 0, len(from))
 	for _, r := range from {
 		if r.Offset < next {
@@ -168,9 +173,24 @@ func convert(from []*kgo.Record, next int64) ([]batch.Record, int64) {
 		if r.Attrs.IsControl() {
 			continue
 		}
-		records = append(records, batch.Record{Offset: r.Offset, Time: r.Timestamp.UnixMicro(), Key: r.Key, Value: r.Value})
+		record := batch.Record{Offset: r.Offset, Time: r.Timestamp.UnixMicro(), Key: r.Key, Value: r.Value}
+		if withHeaders {
+			record.Headers = headersOf(r)
+		}
+		records = append(records, record)
 	}
 	return records, next
+}
+
+func headersOf(r *kgo.Record) []batch.Header {
+	if len(r.Headers) == 0 {
+		return nil
+	}
+	headers := make([]batch.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		headers[i] = batch.Header{Key: h.Key, Value: h.Value}
+	}
+	return headers
 }
 
 func (f *fetcher) noteEnd(i int, p kgo.FetchPartition) {
@@ -183,11 +203,16 @@ func (f *fetcher) noteEnd(i int, p kgo.FetchPartition) {
 func (f *fetcher) fault(i int, err error) (strikes int) {
 	p := f.partitions[i]
 	var lost *kgo.ErrDataLoss
+	var unreadable *decompressError
 	switch {
 	case f.ctx.Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
 		return 0
 	case errors.As(err, &lost):
-		f.stop(i, truncatedError(p, lost))
+		f.stop(i, batch.Permanent(&batch.TruncatedError{Partition: p, Next: lost.ConsumedTo, End: lost.ResetTo}))
+		return 0
+	case errors.As(err, &unreadable):
+		f.stop(i, batch.Permanent(fmt.Errorf("topic %s, partition %d: the batch of records at offset %d cannot be read: %w; nothing was skipped: have it written again by a producer that compresses by gzip, snappy, lz4 or zstd, or delete it "+
+			"(kafka-delete-records.sh) and start with --accept-loss", p.Topic, p.Number, f.fetchedTo(i), unreadable)))
 		return 0
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		if f.outOfRange(i) {
@@ -197,7 +222,15 @@ func (f *fetcher) fault(i int, err error) (strikes int) {
 		notify(f.suspect)
 		f.strikes[i] = 0 // the watcher decides
 		return 1
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return f.denied(i, err)
 	}
+	return f.strike(i, err)
+}
+
+// strike counts an error that should not last, and gives the partition up when it does.
+func (f *fetcher) strike(i int, err error) (strikes int) {
+	p := f.partitions[i]
 	if time.Since(f.struck[i]) > logEvery {
 		f.strikes[i] = 0 // an old story
 	}
@@ -207,6 +240,18 @@ func (f *fetcher) fault(i int, err error) (strikes int) {
 	if f.strikes[i] >= maxStrikes {
 		f.stop(i, batch.Permanent(fmt.Errorf("topic %s, partition %d: fetching at offset %d met the same kind of error %d times in a row: %w", p.Topic, p.Number, f.fetchedTo(i), maxStrikes, err)))
 	}
+	return f.strikes[i]
+}
+
+// denied waits for a right that was taken away: who took it may give it back.
+func (f *fetcher) denied(i int, err error) (strikes int) {
+	topic := f.partitions[i].Topic
+	f.strikes[i]++
+	if time.Since(f.told[i]) >= remindEvery {
+		f.told[i] = time.Now()
+		f.log.Error("the brokers no longer let this client read a topic: waiting until the right is given back (Read on the topic); nothing is lost", "topic", topic, "err", err)
+	}
+	f.troubles.met(actRead+topic, fmt.Errorf("the right to read it was taken away: %w", err))
 	return f.strikes[i]
 }
 
@@ -228,7 +273,7 @@ func (f *fetcher) fetchedTo(i int) int64 {
 func (f *fetcher) outOfRange(i int) bool {
 	var logs []extent
 	err := f.patience.until(f.ctx, "find where the logs begin and end", func(ctx context.Context) (err error) {
-		if err := f.deleted(); err != nil {
+		if err := f.another(); err != nil {
 			return err
 		}
 		logs, err = f.extents(ctx)
@@ -240,7 +285,7 @@ func (f *fetcher) outOfRange(i int) bool {
 	p, next := f.partitions[i], f.fetchedTo(i)
 	switch log := logs[i]; {
 	case next > log.end:
-		f.stop(i, beyondError(p, next, log.end))
+		f.stop(i, batch.Permanent(&batch.TruncatedError{Partition: p, Next: next, End: log.end}))
 	case next >= log.start:
 		return false // it is there by now
 	case !f.options.AcceptLoss:
@@ -261,9 +306,4 @@ func (f *fetcher) jump(i int, from, to int64) {
 	f.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{p.Topic: {p.Number: {Epoch: -1, Offset: to}}})
 	notify(f.arrived)
 	notify(f.grown)
-}
-
-func truncatedError(p batch.Partition, lost *kgo.ErrDataLoss) error {
-	return batch.Permanent(fmt.Errorf("topic %s, partition %d: the log was cut off at offset %d, behind offset %d that had been read (an unclean leader election): what was read may have been replaced; "+
-		"bring the log back, or start over with an empty data directory, under another project name or after deleting the project's keys from Redis: %w", p.Topic, p.Number, lost.ResetTo, lost.ConsumedTo, lost))
 }

@@ -42,10 +42,10 @@ func loadOptions(c cluster, topic string) kafka.LoadOptions {
 
 // A load that is killed again and again leaves every row once, in order, where a load left alone puts it.
 func testLoadResumes(t *testing.T, c cluster) {
-	const n = 3000
+	const n = 20_000 // several transactions
 	large := map[string]string{"max.message.bytes": "16777216"}
 	killed, alone := newTopic(t, c, 3, large), newTopic(t, c, 3, large)
-	for _, at := range []int{100, 900, 901, 2500} {
+	for _, at := range []int{100, 900, 901, 17_500, 18_500} {
 		dying, kill := context.WithCancelCause(within(t))
 		death := errors.New("killed")
 		_, err := kafka.Load(dying, loadOptions(c, killed), func(yield func(kafka.Row, error) bool) {

@@ -15,7 +15,7 @@ func testLostAtStart(t *testing.T, c cluster) {
 	w.records(t, 1, 100, 10)
 	must(t, c.DeleteRecords(topic, 1, 40))
 	s := open(t, c, kafka.Options{}, topic)
-	err := s.Start(within(t), []int64{0, 10})
+	err := s.Start(within(t), []batch.Place{{Next: 0}, {Next: 10}})
 	wantLost(t, err, batch.LostError{Partition: s.Partitions()[1], Start: 10, End: 40})
 	r := read(t, s, 0, 40) // a failed Start may be followed by another
 	r.until([]int64{100, 100})

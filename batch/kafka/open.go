@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -54,7 +55,7 @@ func (o Options) check() error {
 		}
 		by[src.Topic] = src.Name
 	}
-	return nil
+	return o.Security.Check()
 }
 
 // discover finds every topic's id and partitions.
@@ -101,6 +102,8 @@ func (s *Source) own(src *features.Source, t topic) {
 func (s *Source) openError(src *features.Source, t topic) error {
 	brokers := strings.Join(s.options.Brokers, ",")
 	switch {
+	case t.err == nil && !t.mayRead:
+		return batch.Permanent(fmt.Errorf("source %s: %s shows topic %q to this client, and does not let it read it; grant it the operation Read on the topic", src.Name, brokers, src.Topic))
 	case t.err == nil:
 		return nil
 	case errors.Is(t.err, kerr.UnknownTopicOrPartition):
@@ -118,12 +121,14 @@ func (s *Source) openError(src *features.Source, t topic) error {
 type topic struct {
 	id         [16]byte // zero where the brokers are too old for ids
 	partitions int
+	mayRead    bool // also where the brokers do not say
 	err        error
 }
 
 // describe asks the brokers for the topics, past the client's cache.
 func (s *Source) describe(ctx context.Context) (map[string]topic, error) {
 	req := kmsg.NewPtrMetadataRequest()
+	req.IncludeTopicAuthorizedOperations = true
 	for _, src := range s.options.Sources {
 		t := kmsg.NewMetadataRequestTopic()
 		t.Topic = kmsg.StringPtr(src.Topic)
@@ -131,7 +136,7 @@ func (s *Source) describe(ctx context.Context) (map[string]topic, error) {
 	}
 	resp, err := req.RequestWith(ctx, s.client)
 	if err != nil {
-		return nil, authentication(err)
+		return nil, err
 	}
 	found := map[string]topic{}
 	for _, t := range resp.Topics {
@@ -148,7 +153,9 @@ func (s *Source) describe(ctx context.Context) (map[string]topic, error) {
 }
 
 func describedTopic(t kmsg.MetadataResponseTopic) topic {
+	operations := t.AuthorizedOperations // a set of bits; the least number, or none at all, where the brokers do not say
 	d := topic{id: t.TopicID, partitions: len(t.Partitions), err: kerr.ErrorForCode(t.ErrorCode)}
+	d.mayRead = operations == math.MinInt32 || operations == 0 || operations&(1<<kmsg.ACLOperationRead) != 0
 	if d.err == nil && d.partitions == 0 {
 		d.err = errors.New("it has no partitions yet")
 	}
@@ -160,48 +167,53 @@ func describedTopic(t kmsg.MetadataResponseTopic) topic {
 	return d
 }
 
-// authentication makes a refused login permanent: waiting does not mend a password.
-func authentication(err error) error {
-	if errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism) {
-		return batch.Permanent(fmt.Errorf("log in to Kafka: %w", err))
-	}
-	return err
-}
-
 // refuseCompacted refuses topics whose records disappear one by one: they could not be read twice alike.
 func (s *Source) refuseCompacted(ctx context.Context) error {
+	return s.patience.until(ctx, "read the topics' settings", func(ctx context.Context) error {
+		found, err := s.compacted(ctx, s.unknownPolicy)
+		for _, name := range found {
+			return batch.Permanent(compactedError(name, "is compacted"))
+		}
+		return err
+	})
+}
+
+func compactedError(topic, is string) error {
+	return fmt.Errorf("topic %q %s (cleanup.policy): older records of a key disappear, so that a replay would not read what was read before; use a topic with cleanup.policy=delete", topic, is)
+}
+
+// compacted returns which topics are; hidden hears of those that this client may not see the settings of.
+func (s *Source) compacted(ctx context.Context, hidden func(topics []string, err error)) (found []string, err error) {
 	names := make([]string, len(s.options.Sources))
 	for i, src := range s.options.Sources {
 		names[i] = src.Topic
 	}
-	return s.patience.until(ctx, "read the topics' settings", func(ctx context.Context) error {
-		configs, err := s.admin.DescribeTopicConfigs(ctx, names...)
-		if _, refused := errors.AsType[*kadm.AuthError](err); refused {
-			s.unknownPolicy(names, err)
-			return nil
+	configs, err := s.admin.DescribeTopicConfigs(ctx, names...)
+	if _, refused := errors.AsType[*kadm.AuthError](err); refused {
+		hidden(names, err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range configs {
+		switch {
+		case errors.Is(c.Err, kerr.TopicAuthorizationFailed), errors.Is(c.Err, kerr.ClusterAuthorizationFailed):
+			hidden([]string{c.Name}, c.Err)
+		case c.Err != nil:
+			return nil, fmt.Errorf("topic %q: %w", c.Name, c.Err)
+		case compacts(c):
+			found = append(found, c.Name)
 		}
-		if err != nil {
-			return err
-		}
-		for _, c := range configs {
-			switch {
-			case errors.Is(c.Err, kerr.TopicAuthorizationFailed), errors.Is(c.Err, kerr.ClusterAuthorizationFailed):
-				s.unknownPolicy([]string{c.Name}, c.Err)
-			case c.Err != nil:
-				return fmt.Errorf("topic %q: %w", c.Name, c.Err)
-			case compacted(c):
-				return batch.Permanent(fmt.Errorf("topic %q is compacted (cleanup.policy): older records of a key disappear, so that a replay would not read what was read before; use a topic with cleanup.policy=delete", c.Name))
-			}
-		}
-		return nil
-	})
+	}
+	return found, nil
 }
 
 func (s *Source) unknownPolicy(topics []string, err error) {
 	s.log.Warn("may not see whether topics are compacted, going on as if they were not; grant DescribeConfigs on them to check", "topics", topics, "err", err)
 }
 
-func compacted(c kadm.ResourceConfig) bool {
+func compacts(c kadm.ResourceConfig) bool {
 	return slices.ContainsFunc(c.Configs, func(c kadm.Config) bool {
 		return c.Key == "cleanup.policy" && c.Value != nil && strings.Contains(*c.Value, "compact")
 	})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -16,6 +18,7 @@ const (
 	maxFetchBytes      = 8 << 20
 	maxPartitionBytes  = 2 << 20
 	maxResponseBytes   = 1 << 30 // beyond any record that Kafka can be made to take
+	dialTimeout        = 10 * time.Second
 )
 
 // Options say what a [Source] reads, and how.
@@ -33,13 +36,24 @@ type Options struct {
 	Group string       // the consumer group that [Source.Committed] commits to, for lag tools; "" for none
 	Log   *slog.Logger // nil for none
 
-	Dialer func(ctx context.Context, network, address string) (net.Conn, error) // nil for the net package's
-	Client []kgo.Opt                                                            // more options of the client: TLS, SASL
+	// Headers says whether a topic's records are to have their headers; nil for none. Without them a record costs no allocation of its own.
+	Headers func(topic string) bool
+
+	Security Security
+	Dialer   func(ctx context.Context, network, address string) (net.Conn, error) // of plain connections; nil for the net package's
+
+	watchEvery, settingsEvery time.Duration // how often to look at the topics and at their settings; tests look more often
 }
 
 func (o Options) withDefaults() Options {
 	if o.MemoryBytes <= 0 {
 		o.MemoryBytes = defaultMemoryBytes
+	}
+	if o.watchEvery <= 0 {
+		o.watchEvery = watchEvery
+	}
+	if o.settingsEvery <= 0 {
+		o.settingsEvery = settingsEvery
 	}
 	o.Log = orDiscard(o.Log)
 	return o
@@ -56,13 +70,13 @@ func (o Options) client() []kgo.Opt {
 		kgo.FetchMaxPartitionBytes(min(fetch, maxPartitionBytes)),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.BrokerMaxReadBytes(maxResponseBytes),
-		kgo.MaxDecompressBatchBytes(maxResponseBytes),
+		kgo.WithDecompressor(decompressor{kgo.DefaultDecompressor()}),
 	}
-	return append(common(o.Brokers, o.Log, o.Dialer, opts), o.Client...)
+	return common(o.Brokers, o.Log, o.Security, o.Dialer, opts)
 }
 
 // common returns the options that every client of this package has, with more behind them.
-func common(brokers []string, log *slog.Logger, dialer func(context.Context, string, string) (net.Conn, error), more []kgo.Opt) []kgo.Opt {
+func common(brokers []string, log *slog.Logger, security Security, plain dialer, more []kgo.Opt) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(brokers...),
 		kgo.ClientID("highwater"),
@@ -70,10 +84,7 @@ func common(brokers []string, log *slog.Logger, dialer func(context.Context, str
 		kgo.MetadataMinAge(metadataMinAge), // how long a change of leader goes unnoticed at least
 		kgo.RequestRetries(requestRetries), // what is worth waiting for is retried here, with a message
 	}
-	if dialer != nil {
-		opts = append(opts, kgo.Dialer(dialer))
-	}
-	return append(opts, more...)
+	return slices.Concat(opts, security.options(plain), more)
 }
 
 func orDiscard(log *slog.Logger) *slog.Logger {

@@ -16,7 +16,7 @@ const (
 type chunk struct {
 	start, end int64
 	records    []batch.Record
-	bytes      int64 // of the records' keys and values
+	bytes      int64 // of the records' keys, values and headers
 	lost       bool  // nothing is here but what retention took, and AcceptLoss let go: taken in one piece, whatever the limits
 }
 
@@ -143,7 +143,15 @@ func join(parts [][]batch.Record, n int) []batch.Record {
 	return all
 }
 
-func sizeOf(r *batch.Record) int64 { return int64(len(r.Key) + len(r.Value)) }
+func sizeOf(r *batch.Record) int64 { return int64(len(r.Key)+len(r.Value)) + sizeOfHeaders(r.Headers) }
+
+func sizeOfHeaders(headers []batch.Header) int64 {
+	var n int64
+	for i := range headers {
+		n += int64(len(headers[i].Key) + len(headers[i].Value))
+	}
+	return n
+}
 
 func sizeOfAll(records []batch.Record) int64 {
 	var n int64

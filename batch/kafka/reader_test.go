@@ -21,7 +21,11 @@ type reader struct {
 
 func read(t testing.TB, s *kafka.Source, from ...int64) *reader {
 	t.Helper()
-	must(t, s.Start(within(t), from))
+	var places []batch.Place
+	for _, next := range from {
+		places = append(places, batch.Place{Next: next, LeaderEpoch: -1})
+	}
+	must(t, s.Start(within(t), places))
 	return &reader{t: t, source: s, at: append([]int64(nil), from...), got: make([][]batch.Record, len(from)), limits: func() (int64, int64) { return 100, 1 << 20 }}
 }
 
@@ -105,6 +109,9 @@ func (r *reader) step(ctx context.Context) error {
 	for i := range r.got {
 		for _, rec := range r.got[i][before[i]:] {
 			bytes += int64(len(rec.Key) + len(rec.Value))
+			for _, h := range rec.Headers {
+				bytes += int64(len(h.Key) + len(h.Value))
+			}
 			records++
 		}
 	}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +15,10 @@ import (
 	"highwater/batch"
 )
 
-var _ batch.Source = (*Source)(nil)
+var (
+	_ batch.Source        = (*Source)(nil)
+	_ batch.StalledSource = (*Source)(nil)
+)
 
 var (
 	errClosed     = errors.New("the Kafka source is closed")
@@ -34,6 +38,9 @@ type Source struct {
 	index      map[string][]int // by topic and number: the index in partitions
 	topics     map[string]topic // as they were opened
 
+	troubles *troubles
+	commits  committer
+
 	ctx     context.Context // ends with Close
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
@@ -42,34 +49,42 @@ type Source struct {
 	grown   chan struct{} // for Take: more was fetched, or an error met
 	room    chan struct{} // for the fetcher: look at the limits again
 	suspect chan struct{} // for the watcher: look at the topics now
-	commits chan []int64  // for the committer: the newest positions
 
 	mu       sync.Mutex // guards what follows
 	started  bool
 	queues   []queue
 	stable   []int64            // by partition: the last stable offset that a fetch told, -1 where none did
+	epochs   []int32            // by partition: the newest leader epoch that was heard of, -1 for none
 	failures []error            // by partition: what fetching met and cannot get over
-	gone     error              // a topic was deleted, or is another one now
+	changed  error              // a topic is another one now, or has more partitions: a *batch.ChangedError
+	replaced bool               // another one: what the old one had and was not fetched will not come any more
 	wanted   []int64            // by partition: the ends that a waiting Take needs; nil where none waits
 	turn     int                // the partition whose turn it is in Cut
 	narrow   context.CancelFunc // ends the poll that was narrowed; nil where there is none
+
+	memoryBytes int64 // Options.MemoryBytes, or what SetMemoryBytes made of it
 }
 
 func newSource(o Options, client *kgo.Client) *Source {
 	s := &Source{
-		options: o, log: o.Log, patience: patience{log: o.Log, brokers: o.Brokers},
+		options: o, log: o.Log, troubles: &troubles{}, memoryBytes: o.MemoryBytes,
 		client: client, admin: kadm.NewClient(client),
 		index: map[string][]int{}, topics: map[string]topic{},
 		arrived: make(chan struct{}, 1), grown: make(chan struct{}, 1), room: make(chan struct{}, 1), suspect: make(chan struct{}, 1),
-		commits: make(chan []int64, 1),
+		commits: committer{positions: make(chan []int64, 1)},
 	}
+	s.patience = patience{log: o.Log, brokers: o.Brokers, security: o.Security, troubles: s.troubles}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
 
 // run starts what watches the topics and commits positions.
 func (s *Source) run() {
-	s.failures = make([]error, len(s.partitions))
+	s.patience.steady = true
+	s.failures, s.epochs = make([]error, len(s.partitions)), make([]int32, len(s.partitions))
+	for i := range s.epochs {
+		s.epochs[i] = -1
+	}
 	s.running.Go(s.watch)
 	s.running.Go(s.commit)
 }
@@ -84,78 +99,43 @@ func (s *Source) Close() {
 // Partitions returns the partitions: sources in the order of Options.Sources, each by number. The caller must not change it.
 func (s *Source) Partitions() []batch.Partition { return s.partitions }
 
+// TopicIDs is documented at [batch.Source].
+func (s *Source) TopicIDs() []string {
+	ids := make([]string, len(s.partitions))
+	for i, p := range s.partitions {
+		if id := s.topics[p.Topic].id; id != ([16]byte{}) {
+			ids[i] = hex.EncodeToString(id[:])
+		}
+	}
+	return ids
+}
+
+// OffsetsAt is documented at [batch.Source].
+func (s *Source) OffsetsAt(ctx context.Context, at int64) ([]int64, error) {
+	names := make([]string, len(s.options.Sources))
+	for i, src := range s.options.Sources {
+		names[i] = src.Topic
+	}
+	listed, err := s.admin.ListOffsetsAfterMilli(ctx, (at+999)/1000, names...)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the offsets at %s: %w", time.UnixMicro(at).UTC().Format(time.RFC3339), err)
+	}
+	offsets := make([]int64, len(s.partitions))
+	for i, p := range s.partitions {
+		o, ok := listed.Lookup(p.Topic, p.Number)
+		if !ok {
+			return nil, fmt.Errorf("find the offsets at %s: the brokers left topic %s, partition %d out of their answer", time.UnixMicro(at).UTC().Format(time.RFC3339), p.Topic, p.Number)
+		}
+		offsets[i] = o.Offset
+	}
+	return offsets, nil
+}
+
 // Arrived is documented at [batch.Source].
 func (s *Source) Arrived() <-chan struct{} { return s.arrived }
-
-// Start is documented at [batch.Source]. It waits for brokers that are down, with a message in the log; ctx ends the wait, and nothing else. After an error it may be called again.
-func (s *Source) Start(ctx context.Context, next []int64) error {
-	if len(next) != len(s.partitions) {
-		return batch.Permanent(fmt.Errorf("start reading: %d positions for %d partitions", len(next), len(s.partitions)))
-	}
-	s.mu.Lock()
-	started := s.started
-	s.mu.Unlock()
-	if started {
-		return batch.Permanent(errors.New("start reading: already started"))
-	}
-	var logs []extent
-	err := s.patience.until(ctx, "find where the logs begin and end", func(ctx context.Context) (err error) {
-		if err := s.deleted(); err != nil {
-			return err
-		}
-		logs, err = s.extents(ctx)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	queues, err := s.place(next, logs)
-	if err != nil {
-		return err
-	}
-	s.begin(queues)
-	return nil
-}
-
-// place puts each partition at its position, which must lie within the log.
-func (s *Source) place(next []int64, logs []extent) ([]queue, error) {
-	queues := make([]queue, len(next))
-	var errs []error
-	for i, p := range s.partitions {
-		if next[i] == batch.Beginning {
-			next[i] = logs[i].start
-		}
-		queues[i] = newQueue(next[i])
-		switch log := logs[i]; {
-		case next[i] > log.end:
-			errs = append(errs, beyondError(p, next[i], log.end))
-		case next[i] < log.start && !s.options.AcceptLoss:
-			errs = append(errs, &batch.LostError{Partition: p, Start: next[i], End: log.start})
-		case next[i] < log.start:
-			s.logLoss(p, next[i], log.start)
-			queues[i].lose(log.start)
-		}
-	}
-	return queues, joined(errs)
-}
-
-func (s *Source) begin(queues []queue) {
-	s.mu.Lock()
-	s.queues, s.started = queues, true
-	s.stable = make([]int64, len(queues))
-	consume := map[string]map[int32]kgo.Offset{}
-	for i, p := range s.partitions {
-		s.stable[i] = -1
-		if consume[p.Topic] == nil {
-			consume[p.Topic] = map[int32]kgo.Offset{}
-		}
-		consume[p.Topic][p.Number] = kgo.NewOffset().At(queues[i].fetched)
-	}
-	s.mu.Unlock()
-	s.client.AddConsumePartitions(consume)
-	s.running.Go(s.fetch)
-	notify(s.arrived) // there may be a lost stretch to cut
-}
 
 // Cut is documented at [batch.Source]. What a Take has been asked for counts as planned. Full is also set while fetching waits for memory, when waiting would bring nothing more.
 func (s *Source) Cut(maxOffsets, maxBytes int64) (batch.Cut, error) {
@@ -163,6 +143,9 @@ func (s *Source) Cut(maxOffsets, maxBytes int64) (batch.Cut, error) {
 	defer s.mu.Unlock()
 	if !s.started {
 		return batch.Cut{}, errNotStarted
+	}
+	if s.changed != nil {
+		return batch.Cut{}, s.changed
 	}
 	var errs []error
 	for i, err := range s.failures {
@@ -174,7 +157,7 @@ func (s *Source) Cut(maxOffsets, maxBytes int64) (batch.Cut, error) {
 		return batch.Cut{}, joined(errs)
 	}
 	c := cut(s.queues, s.turn, maxOffsets, maxBytes)
-	c.Full = c.Full || c.Offsets > 0 && s.memory() >= s.options.MemoryBytes
+	c.Full = c.Full || c.Offsets > 0 && s.memory() >= s.memoryBytes
 	return c, nil
 }
 
@@ -256,6 +239,9 @@ func (s *Source) ready(slices []batch.Slice) (bool, error) {
 			}
 		}
 	}
+	if !ready && s.replaced {
+		return false, s.changed
+	}
 	return ready, joined(errs)
 }
 
@@ -281,12 +267,29 @@ func (s *Source) fail(partition int, err error) {
 	notify(s.grown)
 }
 
-// deleted returns the error of a topic that is gone, if one is.
-func (s *Source) deleted() error {
+// change ends the source: from now on Cut says why.
+func (s *Source) change(why string, replaced bool) {
+	s.mu.Lock()
+	if s.changed == nil || replaced && !s.replaced {
+		s.changed, s.replaced = &batch.ChangedError{Why: why}, replaced
+	}
+	s.mu.Unlock()
+	notify(s.arrived)
+	notify(s.grown)
+}
+
+// another returns the error of a topic that is another one now, if there is one: nothing that is asked of it means what it meant.
+func (s *Source) another() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.gone
+	if s.replaced {
+		return s.changed
+	}
+	return nil
 }
+
+// Stalled is documented at [batch.StalledSource].
+func (s *Source) Stalled() error { return s.troubles.all() }
 
 // Lag returns, by partition, how many offsets are known to be in the log and not planned: as old as the last fetch, and 0 before it. It asks no broker. It is empty before Start.
 func (s *Source) Lag() []int64 {
@@ -309,6 +312,15 @@ func (s *Source) Buffered() (records, bytes int64) {
 	return records, s.memory()
 }
 
+// SetMemoryBytes changes Options.MemoryBytes from now on: what is too much already is not fetched again, only waited for. It may be called at any time.
+func (s *Source) SetMemoryBytes(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memoryBytes = max(n, 1)
+	s.wake()
+	notify(s.arrived) // Cut may have something to say
+}
+
 // memory is what the queues hold. s.mu is held.
 func (s *Source) memory() int64 {
 	var n int64
@@ -322,63 +334,10 @@ func (s *Source) logLoss(p batch.Partition, start, end int64) {
 	s.log.Error("records were lost before they were read, and are passed over (accept loss)", "source", p.Source, "topic", p.Topic, "partition", p.Number, "from", start, "to", end, "offsets", end-start)
 }
 
-func beyondError(p batch.Partition, next, end int64) error {
-	return batch.Permanent(fmt.Errorf("topic %s, partition %d: this task stands at offset %d, but the log ends at %d: the topic was deleted and made again, or its end was cut off (an unclean leader election, a restored broker); "+
-		"nothing was read: bring the log back, or start over with an empty data directory, under another project name or after deleting the project's keys from Redis", p.Topic, p.Number, next, end))
-}
-
 // notify leaves a hint in a channel of one, without blocking.
 func notify(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
-	}
-}
-
-// Committed is documented at [batch.Source]. It only hands the positions over; a newer call replaces what has not been committed yet.
-func (s *Source) Committed(_ context.Context, next []int64) {
-	if s.options.Group == "" || len(next) != len(s.partitions) {
-		return
-	}
-	positions := append([]int64(nil), next...)
-	for {
-		select {
-		case s.commits <- positions:
-			return
-		default:
-		}
-		select {
-		case <-s.commits:
-		default:
-		}
-	}
-}
-
-// commit tells the group's coordinator the positions, until Close; what then waits gets one short try.
-func (s *Source) commit() {
-	for {
-		select {
-		case next := <-s.commits:
-			s.commitOnce(s.ctx, next, attemptTimeout)
-		case <-s.ctx.Done():
-			select {
-			case next := <-s.commits:
-				s.commitOnce(context.WithoutCancel(s.ctx), next, time.Second)
-			default:
-			}
-			return
-		}
-	}
-}
-
-func (s *Source) commitOnce(ctx context.Context, next []int64, timeout time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	offsets := kadm.Offsets{}
-	for i, p := range s.partitions {
-		offsets.AddOffset(p.Topic, p.Number, next[i], -1)
-	}
-	if err := s.admin.CommitAllOffsets(ctx, s.options.Group, offsets); err != nil {
-		s.log.Debug("positions not committed to the consumer group: lag tools show older ones", "group", s.options.Group, "err", err)
 	}
 }

@@ -44,8 +44,10 @@ func testUndisturbed(t *testing.T, c cluster) {
 		"all lost and accepted":              testAllLost,
 		"beyond the end":                     testBeyond,
 		"refused topics":                     testRefused,
-		"deleted":                            testDeleted,
-		"made again":                         testRecreated,
+		"deleted and made again":             testRecreated,
+		"grown":                              testGrows,
+		"becomes compacted":                  testBecomesCompacted,
+		"headers":                            testHeaders,
 		"large records":                      testLarge,
 		"memory":                             testMemory,
 		"a plan beyond memory":               testPlanBeyondMemory,
@@ -232,9 +234,9 @@ func testBeyond(t *testing.T, c cluster) {
 	topic := newTopic(t, c, 1, nil)
 	write(t, c, topic, 1).records(t, 0, 10, 10)
 	s := open(t, c, kafka.Options{}, topic)
-	err := s.Start(within(t), []int64{11})
-	wantPermanent(t, err, "stands at offset 11", "ends at 10", "start over", topic)
-	must(t, s.Start(within(t), []int64{10}))
+	err := s.Start(within(t), []batch.Place{{Next: 11}})
+	wantPermanent(t, err, "stands at offset 11", "ends at 10", "reset --from here", topic)
+	must(t, s.Start(within(t), []batch.Place{{Next: 10}}))
 }
 
 func wantPermanent(t *testing.T, err error, parts ...string) {
@@ -266,37 +268,6 @@ func testRefused(t *testing.T, c cluster) {
 	wantPermanent(t, open(compacted), compacted, "compacted")
 	wantPermanent(t, open(compacted, compacted), "same topic")
 	wantPermanent(t, open(), "at least one")
-}
-
-func testDeleted(t *testing.T, c cluster) {
-	topic := newTopic(t, c, 1, nil)
-	w := write(t, c, topic, 1)
-	w.records(t, 0, 10, 10)
-	s := open(t, c, kafka.Options{}, topic)
-	r := read(t, s, 0)
-	r.until([]int64{10})
-	must(t, c.DeleteTopic(topic))
-	wantPermanent(t, r.err(), topic, "deleted")
-	wantPermanent(t, r.take(within(t), []int64{11}), topic, "deleted")
-	_, err := s.Ends(within(t))
-	wantPermanent(t, err, topic, "deleted")
-}
-
-func testRecreated(t *testing.T, c cluster) {
-	topic := newTopic(t, c, 1, nil)
-	write(t, c, topic, 1).records(t, 0, 10, 10)
-	r := read(t, open(t, c, kafka.Options{}, topic), 0)
-	r.until([]int64{10})
-	must(t, c.DeleteTopic(topic))
-	ctx := within(t)
-	for c.CreateTopic(topic, 1, nil) != nil {
-		if ctx.Err() != nil {
-			t.Fatal("the topic cannot be made again")
-		}
-	}
-	write(t, c, topic, 1).records(t, 0, 20, 10)
-	wantPermanent(t, r.err(), topic, "deleted")
-	same(t, r.got[0], r.got[0][:10]) // nothing of the new one was read
 }
 
 func testLarge(t *testing.T, c cluster) {
@@ -437,18 +408,29 @@ func testEndsAndCommits(t *testing.T, c cluster) {
 	r.until([]int64{12, 0})
 	s.Committed(within(t), []int64{5, 0})
 	s.Committed(within(t), []int64{12, 0})
-	ctx, admin := within(t), kadm.NewClient(w.client)
-	for {
-		offsets, err := admin.FetchOffsets(ctx, topic)
-		if ctx.Err() != nil {
-			t.Fatalf("positions were not committed: %v, %v", offsets, err)
-		}
-		if o, ok := offsets.Lookup(topic, 0); err == nil && ok && o.At == 12 {
-			break
-		}
+	if o := awaitPosition(t, w, topic, 12); o.LeaderEpoch != ends[0].LeaderEpoch || o.Metadata == "" {
+		t.Errorf("committed with leader epoch %d and metadata %q, want epoch %d and some", o.LeaderEpoch, o.Metadata, ends[0].LeaderEpoch)
+	}
+	if n := s.CommitFailures(); n != 0 {
+		t.Errorf("%d commits have failed", n)
 	}
 	if lag := s.Lag(); lag[0] != 0 || lag[1] != 0 {
 		t.Errorf("lag %v after everything was planned", lag)
+	}
+}
+
+// awaitPosition waits until the group of the topic's name stands at an offset of its first partition.
+func awaitPosition(t *testing.T, w *written, group string, at int64) kadm.Offset {
+	t.Helper()
+	ctx, admin := within(t), kadm.NewClient(w.client)
+	for {
+		offsets, err := admin.FetchOffsets(ctx, group)
+		if ctx.Err() != nil {
+			t.Fatalf("positions were not committed: %v, %v", offsets, err)
+		}
+		if o, ok := offsets.Lookup(w.topic, 0); err == nil && ok && o.At == at {
+			return o.Offset
+		}
 	}
 }
 

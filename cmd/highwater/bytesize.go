@@ -24,3 +24,13 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 	*b = byteSize(n * unit)
 	return nil
 }
+
+// String is the size as it would be written: in the largest unit that leaves no rest.
+func (b byteSize) String() string {
+	for i, suffix := range []string{"GiB", "MiB", "KiB"} {
+		if unit := byteSize(1) << (10 * (3 - i)); b > 0 && b%unit == 0 {
+			return strconv.FormatInt(int64(b/unit), 10) + suffix
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}

@@ -12,22 +12,28 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"highwater/batch"
 	"highwater/batch/decode"
 	"highwater/batch/kafka"
 	"highwater/batch/kafka/embedded"
 	"highwater/examples"
 	"highwater/features"
+	embeddedredis "highwater/store/online/embedded"
 	"highwater/windows"
 )
 
 type devCommand struct {
 	taskFlags
 	redisFlags
+	printFlags
+	kafkaFlags
 	Example         string        `help:"The shipped example to run when no definitions are given: ads, logs or surge." default:"ads" enum:"ads,logs,surge"`
 	Definitions     string        `help:"Definitions file of your own." type:"path" placeholder:"FILE"`
 	Events          []string      `help:"Events to load, as [SOURCE=]FILE with .csv or .jsonl, also .gz; repeatable." placeholder:"[SOURCE=]FILE" sep:"none"`
@@ -36,9 +42,8 @@ type devCommand struct {
 	Partitions      int           `help:"Partitions of each embedded topic." default:"1"`
 	BatchInterval   time.Duration `help:"Cut a batch at least this often; overrides the definitions."`
 	BatchMaxRecords int64         `help:"Cut a batch at this many records; overrides the definitions."`
-	Kafka           []string      `help:"Brokers of a real Kafka, in the place of the embedded one." placeholder:"HOST:PORT"`
-	ExitWhenDrained bool          `help:"Stop once every event has been committed."`
-	JSON            bool          `name:"json" help:"Print the summary as one line of JSON."`
+	ExitWhenDrained bool          `help:"Stop once every event has been committed." deployment:"-"`
+	JSON            bool          `name:"json" help:"Print the summary as one line of JSON." deployment:"-"`
 }
 
 func (c *devCommand) Help() string {
@@ -53,6 +58,9 @@ Examples:
 
 // Run runs everything in one process.
 func (c *devCommand) Run(ctx context.Context, s streams) (err error) {
+	if err := c.kafkaFlags.check(); err != nil {
+		return err
+	}
 	p, events, err := c.project()
 	if err != nil {
 		return err
@@ -170,47 +178,50 @@ type dev struct {
 func (d *dev) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	brokers := d.Kafka
-	if len(brokers) == 0 {
+	if len(d.Kafka) == 0 {
 		broker, err := embedded.Start(embedded.Options{DataDir: filepath.Join(d.dir, "kafka"), Topics: d.topics(), Log: d.log})
 		if err != nil {
 			return err
 		}
 		defer broker.Close()
-		brokers = broker.Addrs()
+		d.kafkaFlags = kafkaFlags{Kafka: broker.Addrs()}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	if len(d.Redis) == 0 {
-		mini, err := startMiniredis(ctx, g)
-		if err != nil {
+		redis := embeddedredis.New(nil)
+		if err := redis.Start("127.0.0.1:0"); err != nil {
 			return err
 		}
-		defer mini.Close()
-		d.Redis = []string{mini.Addr()}
+		defer redis.Close()
+		g.Go(func() error { return redis.Tick(ctx) })
+		d.Redis = []string{redis.Addr()}
 	}
 	registry := prometheus.NewRegistry()
-	web, err := newWeb(d.Addr, d.redisFlags, d.project.Name, registry, d.log)
+	machine, err := newMachine(registry, d.log)
+	if err != nil {
+		return err
+	}
+	web, err := newWeb(d.Addr, d.redisFlags, d.project.Name, registry, nil, d.log)
 	if err != nil {
 		return err
 	}
 	defer web.Close()
 	bar := newProgress(d.err, d.events)
 	drained := make(chan struct{})
-	e, err := newEngine(ctx, engineOptions{project: d.project, brokers: brokers, redis: d.redisFlags, dataDir: d.dir, address: web.address(),
-		acceptLoss: d.AcceptLoss, cacheBytes: int64(d.CacheSize), tombstoneTTL: d.TombstoneTTL, registry: registry, log: bar.logger(d.log), complete: d.complete, onBatch: bar.batch, onDrained: func() { close(drained) }})
-	if err != nil {
-		return errors.Join(unlessStopped(ctx, err), bar.finish())
-	}
-	g.Go(func() error { return e.Run(ctx) })
+	var current atomic.Pointer[engine]
+	o := engineOptions{project: d.project, kafka: d.kafkaFlags, redis: d.redisFlags, dataDir: d.dir, address: web.address(),
+		acceptLoss: d.AcceptLoss, takeOver: d.TakeOver, cacheBytes: int64(d.CacheSize), diskReserve: int64(d.DiskReserve), machine: machine, tombstoneTTL: d.TombstoneTTL, keepPlans: d.PlanRetention, objective: d.Objective, republishRate: d.RepublishRate, metrics: batch.NewMetrics(registry), figures: newCollector(registry), log: bar.logger(d.log), complete: d.complete, onBatch: bar.batch,
+		onDrained: sync.OnceFunc(func() { close(drained) })}
+	g.Go(func() error { return runEngine(ctx, o, func(e *engine) { current.Store(e) }) })
 	g.Go(func() error { return web.Run(ctx) })
-	g.Go(func() error { return d.load(ctx, brokers, bar) })
+	g.Go(func() error { return d.load(ctx, bar) })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-drained:
 		}
-		if err := errors.Join(bar.finish(), d.summarize(ctx, e, web.address())); err != nil {
+		if err := errors.Join(bar.finish(), d.summarize(ctx, current.Load(), web.address())); err != nil {
 			return err
 		}
 		if d.ExitWhenDrained {
@@ -219,7 +230,7 @@ func (d *dev) run(ctx context.Context) error {
 		return nil
 	})
 	err = unlessStopped(ctx, g.Wait())
-	return errors.Join(err, bar.finish(), e.Close())
+	return errors.Join(err, bar.finish())
 }
 
 // unlessStopped returns err, but nil where it only says that ctx ended: whoever is told to stop, and does, has not failed.
@@ -240,9 +251,9 @@ func (d *dev) topics() map[string]int {
 }
 
 // load puts every event into its topic, in the files' order; what a run before this one has loaded is skipped.
-func (d *dev) load(ctx context.Context, brokers []string, bar *progress) error {
+func (d *dev) load(ctx context.Context, bar *progress) error {
 	for _, s := range slices.SortedFunc(maps.Keys(d.events), func(a, b *features.Source) int { return strings.Compare(a.Name, b.Name) }) {
-		_, err := kafka.Load(ctx, kafka.LoadOptions{Brokers: brokers, Topic: s.Topic, Partitions: d.Partitions, Log: d.log}, loadRows(d.events[s]), bar.loaded)
+		_, err := kafka.Load(ctx, kafka.LoadOptions{Brokers: d.Kafka, Security: d.security(), Topic: s.Topic, Partitions: d.Partitions, Log: d.log}, loadRows(d.events[s]), bar.loaded)
 		if err != nil {
 			return fmt.Errorf("load %s: %w", s.Name, err)
 		}
@@ -257,7 +268,7 @@ func (d *dev) load(ctx context.Context, brokers []string, bar *progress) error {
 func loadRows(events *decode.Events) iter.Seq2[kafka.Row, error] {
 	return func(yield func(kafka.Row, error) bool) {
 		for row, err := range events.Rows() {
-			if !yield(kafka.Row{Key: row.Key, Value: row.Value, Time: row.Time}, err) {
+			if !yield(kafka.Row{Key: row.Key, Value: row.Value, Headers: row.Headers, Time: row.Time}, err) {
 				return
 			}
 		}

@@ -13,7 +13,7 @@ import (
 type getCommand struct {
 	redisFlags
 	Project string   `help:"The project." required:""`
-	JSON    bool     `name:"json" help:"Print the vector as GET /v1/features does."`
+	JSON    bool     `name:"json" help:"Print the vector as GET /v1/features does." deployment:"-"`
 	View    string   `arg:"" help:"Feature view."`
 	Keys    []string `arg:"" help:"The entity: a value for each join key, in declared order."`
 }

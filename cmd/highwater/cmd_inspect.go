@@ -23,9 +23,9 @@ import (
 type inspectCommand struct {
 	DataDir     string `help:"Data directory of the task." type:"path" required:""`
 	Definitions string `help:"Definitions file; needed only where no worker runs." type:"path"`
-	Plans       int    `help:"How many of the newest plans to show." default:"5"`
-	Entity      string `help:"One entity's tiles, as VIEW/KEY; several keys parted by /." placeholder:"VIEW/KEY"`
-	JSON        bool   `name:"json" help:"Print JSON."`
+	Plans       int    `help:"How many of the newest plans to show." default:"5" deployment:"-"`
+	Entity      string `help:"One entity's tiles, as VIEW/KEY; several keys parted by /." placeholder:"VIEW/KEY" deployment:"-"`
+	JSON        bool   `name:"json" help:"Print JSON." deployment:"-"`
 }
 
 func (c *inspectCommand) Help() string {

@@ -4,17 +4,20 @@ import (
 	"context"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 )
 
 type serveCommand struct {
 	redisFlags
+	printFlags
 	Project string `help:"The project whose vectors to serve." required:""`
 	Addr    string `help:"Where to listen." default:"127.0.0.1:8080"`
+	JSON    bool   `name:"json" help:"With --print-config: print JSON." deployment:"-"`
 }
 
 func (c *serveCommand) Help() string {
 	return `Stateless: run as many as you like. It needs Redis and the project's name, and nothing else; the shapes of the vectors lie beside them.
-The password for Redis comes from HIGHWATER_REDIS_PASSWORD.
+Passwords come from the environment or from files, see docs/settings.md; --print-config shows every setting and where it came from. SIGHUP has it read its log level, and its secrets, again.
 
 Example:
   highwater serve --project ads --redis redis:6379 --addr 0.0.0.0:8080`
@@ -25,11 +28,17 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if len(c.Redis) == 0 {
 		return usagef("--redis is required: where the vectors are")
 	}
-	web, err := newWeb(c.Addr, c.redisFlags, c.Project, prometheus.NewRegistry(), s.log)
+	web, err := newWeb(c.Addr, c.redisFlags, c.Project, prometheus.NewRegistry(), nil, s.log)
 	if err != nil {
 		return err
 	}
 	defer web.Close()
-	s.log.Info("serving", "project", c.Project, "addr", web.address())
-	return web.Run(ctx)
+	settings := newReloader(s.settings, s.log)
+	s.log.Info("serving", "project", c.Project, "addr", web.address(), "build", buildVersion())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return settings.onHangup(ctx) })
+	g.Go(func() error { return web.Run(ctx) })
+	err = g.Wait()
+	s.log.Info("stopped serving", "project", c.Project)
+	return err
 }

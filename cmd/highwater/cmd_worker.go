@@ -4,30 +4,38 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"highwater/batch"
 	"highwater/features"
 )
 
 type workerCommand struct {
 	taskFlags
 	redisFlags
-	Definitions string   `help:"Definitions file." type:"path" required:"" placeholder:"FILE"`
-	Kafka       []string `help:"Brokers." required:"" placeholder:"HOST:PORT"`
-	DataDir     string   `help:"Where the task's state is kept. It is the truth: give it a disk that stays." type:"path" required:""`
-	Addr        string   `help:"Where /metrics, /healthz and /readyz listen; the feature routes answer there too." default:"127.0.0.1:9090"`
-	Group       string   `help:"Kafka consumer group under which positions are shown to lag tools; highwater-PROJECT if not given."`
+	kafkaFlags
+	printFlags
+	Definitions string `help:"Definitions file." type:"path" required:"" placeholder:"FILE"`
+	DataDir     string `help:"Where the task's state is kept. It is the truth: give it a disk that stays." type:"path" required:""`
+	Addr        string `help:"Where /metrics, /healthz and /readyz listen; the feature routes answer there too." default:"127.0.0.1:9090"`
+	ReadyBehind int    `help:"Batches of records that may be waiting before /readyz says no." default:"10" reload:""`
+	Group       string `help:"Kafka consumer group under which positions are shown to lag tools; highwater-PROJECT if not given."`
+	JSON        bool   `name:"json" help:"With --print-config: print JSON." deployment:"-"`
 }
 
 func (c *workerCommand) Help() string {
 	return `The feature writer: it owns the task's state, and writes vectors under versions. Stop it with SIGTERM: it finishes the batch in hand.
-The password for Redis comes from HIGHWATER_REDIS_PASSWORD.
+Passwords come from the environment or from files, see docs/settings.md; --print-config shows every setting and where it came from. SIGHUP, or highwater reload, has it take up what may change.
 
 Example:
   highwater worker --definitions ads.yaml --kafka kafka-1:9092,kafka-2:9092 --redis redis:6379 --data-dir /var/lib/highwater`
 }
+
+// lastWords is how long a worker that has met a divergence waits for a scrape: two of the usual intervals.
+const lastWords = 30 * time.Second
 
 // Run runs the feature writer until ctx ends.
 func (c *workerCommand) Run(ctx context.Context, s streams) error {
@@ -38,28 +46,53 @@ func (c *workerCommand) Run(ctx context.Context, s streams) error {
 	if c.Group == "" {
 		c.Group = "highwater-" + p.Name
 	}
+	if len(c.Kafka) == 0 {
+		return usagef("--kafka is required: where the events come from")
+	}
 	if len(c.Redis) == 0 {
 		return usagef("--redis is required: where the vectors go")
 	}
+	if err := c.kafkaFlags.check(); err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
-	web, err := newWeb(c.Addr, c.redisFlags, p.Name, registry, s.log)
+	machine, err := newMachine(registry, s.log)
+	if err != nil {
+		return err
+	}
+	ready, live := newReadiness(c.ReadyBehind), &liveEngine{}
+	web, err := newWeb(c.Addr, c.redisFlags, p.Name, registry, ready.check, s.log)
 	if err != nil {
 		return err
 	}
 	defer web.Close()
+	settings := newReloader(s.settings, s.log)
+	settings.onReload(func(now *cli) {
+		ready.most.Store(int64(now.Worker.ReadyBehind))
+		live.tune(now.Worker.taskFlags)
+	})
+	s.log.Info("worker starting", "act", "start", "project", p.Name, "build", buildVersion(), "definitions", p.Hash, "data_dir", c.DataDir, "addr", web.address())
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return settings.onHangup(ctx) })
 	g.Go(func() error { return web.Run(ctx) })
 	g.Go(func() error {
-		e, err := newEngine(ctx, engineOptions{project: p, brokers: c.Kafka, redis: c.redisFlags, dataDir: c.DataDir, group: c.Group, address: web.address(),
-			acceptLoss: c.AcceptLoss, cacheBytes: int64(c.CacheSize), tombstoneTTL: c.TombstoneTTL, registry: registry, log: s.log})
-		if err != nil {
-			return err
+		o := engineOptions{project: p, kafka: c.kafkaFlags, redis: c.redisFlags, dataDir: c.DataDir, group: c.Group, address: web.address(),
+			acceptLoss: c.AcceptLoss, takeOver: c.TakeOver, cacheBytes: int64(c.CacheSize), diskReserve: int64(c.DiskReserve), machine: machine, tombstoneTTL: c.TombstoneTTL, keepPlans: c.PlanRetention, objective: c.Objective, metrics: batch.NewMetrics(registry), figures: newCollector(registry), ready: ready, settings: settings, log: s.log}
+		var last *engine
+		err := runEngine(ctx, o, func(e *engine) {
+			last = e
+			ready.attach(e.task, e.store.Waiting)
+			live.attach(e)
+			s.log.Info("worker started", "project", p.Name, "data_dir", c.DataDir, "addr", web.address())
+		})
+		if err != nil && last != nil && last.diverged() {
+			s.log.Error("the task has stopped; the process ends after the next scrape, so that the divergence is seen", "err", err)
+			web.awaitScrape(ctx, lastWords)
 		}
-		s.log.Info("worker started", "project", p.Name, "data_dir", c.DataDir, "addr", web.address())
-		err = e.Run(ctx)
-		return errors.Join(err, e.Close())
+		return err
 	})
 	err = g.Wait()
+	s.log.Info("worker stopped", "act", "stop", "project", p.Name, "data_dir", c.DataDir)
 	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, http.ErrServerClosed)) {
 		return nil
 	}

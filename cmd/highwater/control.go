@@ -21,10 +21,11 @@ import (
 type control struct {
 	listener net.Listener
 	server   *http.Server
+	reopen   chan string // why the engine is to be opened again
 }
 
 // newControl listens on the data directory's socket. A socket that a crash left behind is replaced: the state's lock says that nobody else owns the directory.
-func newControl(dataDir string, e *engine) (*control, error) {
+func newControl(dataDir string, e *engine, settings *reloader) (*control, error) {
 	path, err := controlPath(dataDir)
 	if err != nil {
 		return nil, err
@@ -39,9 +40,32 @@ func newControl(dataDir string, e *engine) (*control, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), listener.Close())
 	}
+	reopen := make(chan string, 1)
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /reset", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, func() (any, error) { return standingOf(e.store), nil })
+	})
+	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, func() (any, error) {
+			reset, err := parseFrom(r.URL.Query().Get("from"))
+			if err != nil {
+				return nil, err
+			}
+			if err := e.store.AskForReset(r.Context(), reset); err != nil {
+				return nil, err
+			}
+			select {
+			case reopen <- "a reset was asked for":
+			default:
+			}
+			return standingOf(e.store), nil
+		})
+	})
 	mux.HandleFunc("GET /inspect", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, func() (any, error) { return inspect(e.store, queryOf(r.URL.Query())) })
+	})
+	mux.HandleFunc("GET /record", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, func() (any, error) { return e.record(r.Context(), r.URL.Query()) })
 	})
 	mux.HandleFunc("POST /republish", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, func() (any, error) {
@@ -49,7 +73,15 @@ func newControl(dataDir string, e *engine) (*control, error) {
 			return republished{Vectors: n}, err
 		})
 	})
-	return &control{listener: listener, server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, func() (any, error) {
+			if settings == nil {
+				return nil, errors.New("this process does not take up settings while it runs: start it again")
+			}
+			return settings.reload()
+		})
+	})
+	return &control{listener: listener, reopen: reopen, server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
 }
 
 // answer writes what do returns as JSON, or its error as text.

@@ -112,8 +112,8 @@ func BenchmarkEndToEnd(b *testing.B) {
 		close(complete)
 		var sum batch.Stages
 		vectors, batches := int64(0), 0
-		e, err := newEngine(ctx, engineOptions{project: p, brokers: broker.Addrs(), redis: redisFlags{Redis: []string{server.Addr}}, dataDir: b.TempDir(), cacheBytes: int64(envInt("HIGHWATER_CACHE_MIB", 128)) << 20,
-			tombstoneTTL: 7 * 24 * time.Hour, registry: prometheus.NewRegistry(), log: slog.New(slog.DiscardHandler), complete: complete, onDrained: cancel,
+		e, err := newEngine(ctx, engineOptions{project: p, kafka: kafkaFlags{Kafka: broker.Addrs()}, redis: redisFlags{Redis: []string{server.Addr}}, dataDir: b.TempDir(), cacheBytes: int64(envInt("HIGHWATER_CACHE_MIB", 128)) << 20,
+			tombstoneTTL: 7 * 24 * time.Hour, metrics: batch.NewMetrics(prometheus.NewRegistry()), log: slog.New(slog.DiscardHandler), complete: complete, onDrained: cancel,
 			onBatch: func(s batch.Stats) {
 				vectors, batches = vectors+s.Vectors, batches+1
 				sum.Plan, sum.Read, sum.Transform, sum.Publish, sum.Commit = sum.Plan+s.Stages.Plan, sum.Read+s.Stages.Read, sum.Transform+s.Stages.Transform, sum.Publish+s.Stages.Publish, sum.Commit+s.Stages.Commit

@@ -119,7 +119,7 @@ func clickedShop(t *testing.T) e2e.Client {
 	must(t, err)
 	pl := startPipeline(t, p, pipelineOptions{})
 	pl.load(clickRows(3, time.Now()))
-	pl.awaitOffsets(3)
+	pl.awaitEvents(3)
 	return pl.client
 }
 

@@ -165,6 +165,7 @@ func (s *service) checkBytesComeBack() {
 // redisUnderTest is what a test does with Redis, one server or a cluster.
 type redisUnderTest struct {
 	addrs  []string
+	flags  []string // of worker and serve, beside --redis
 	client redis.UniversalClient
 	parts  int
 	lose   func() // restarts one of the parts, empty: each in its turn
@@ -188,6 +189,7 @@ func redisCluster(t *testing.T) *redisUnderTest {
 type service struct {
 	t           *testing.T
 	broker      *kafkatest.Broker
+	brokers     string // where the worker finds it
 	redis       *redisUnderTest
 	project     *features.Project
 	definitions string // the file
@@ -211,7 +213,7 @@ type fed struct {
 func newService(t *testing.T, broker *kafkatest.Broker, r *redisUnderTest, definitions string, partitions int) *service {
 	t.Helper()
 	dir := t.TempDir()
-	s := &service{t: t, broker: broker, redis: r, definitions: filepath.Join(dir, "definitions.yaml"), dataDir: filepath.Join(dir, "data"), partitions: partitions}
+	s := &service{t: t, broker: broker, brokers: broker.Addr(), redis: r, definitions: filepath.Join(dir, "definitions.yaml"), dataDir: filepath.Join(dir, "data"), partitions: partitions}
 	must(t, os.WriteFile(s.definitions, []byte(definitions), 0o600))
 	var err error
 	s.project, err = features.Load(s.definitions)
@@ -338,7 +340,8 @@ const republishedLine = "msg=republished"
 // startWorker starts a worker, which ends with the test; where that has failed, the end of its log is shown.
 func (s *service) startWorker(flags ...string) {
 	s.t.Helper()
-	args := []string{"worker", "--definitions", s.definitions, "--kafka", s.broker.Addr(), "--redis", strings.Join(s.redis.addrs, ","), "--data-dir", s.dataDir, "--addr", "127.0.0.1:0"}
+	args := []string{"worker", "--definitions", s.definitions, "--kafka", s.brokers, "--redis", strings.Join(s.redis.addrs, ","), "--data-dir", s.dataDir, "--addr", "127.0.0.1:0"}
+	args = append(args, s.redis.flags...)
 	worker := e2e.StartWith(s.t, s.env, append(args, flags...)...)
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
@@ -388,7 +391,8 @@ func (s *service) refused(words ...string) {
 // startServe starts a server of features, which ends with the test.
 func (s *service) startServe() {
 	s.t.Helper()
-	serve := e2e.StartWith(s.t, s.env, "serve", "--project", s.project.Name, "--redis", strings.Join(s.redis.addrs, ","), "--addr", "127.0.0.1:0")
+	args := append([]string{"serve", "--project", s.project.Name, "--redis", strings.Join(s.redis.addrs, ","), "--addr", "127.0.0.1:0"}, s.redis.flags...)
+	serve := e2e.StartWith(s.t, s.env, args...)
 	s.client = e2e.Client{Base: "http://" + e2e.Log(serve.AwaitLog("msg=serving"), "msg=serving", "addr")}
 }
 

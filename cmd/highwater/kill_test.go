@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -15,14 +16,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
 
+	"highwater/batch"
 	"highwater/batch/kafka/embedded"
 	"highwater/features"
 	"highwater/store/keys"
 	"highwater/store/online"
+	embeddedredis "highwater/store/online/embedded"
 	"highwater/store/state"
 	"highwater/testutil/e2e"
 	"highwater/testutil/redistest"
@@ -69,7 +71,7 @@ func TestKill_EndsAsARunLeftAlone(t *testing.T) {
 type victim struct {
 	t     *testing.T
 	dir   string
-	redis *miniredis.Miniredis
+	redis *embeddedredis.Redis
 
 	calls  atomic.Int64                       // of the process alive, to Redis's scripts
 	strike atomic.Pointer[func(n int64) bool] // hears of each such call before it is carried out; true: it never is
@@ -79,8 +81,8 @@ type victim struct {
 }
 
 func newVictim(t *testing.T) *victim {
-	v := &victim{t: t, dir: t.TempDir(), redis: miniredis.RunT(t)}
-	v.redis.Server().SetPreHook(func(peer *server.Peer, command string, args ...string) bool {
+	v := &victim{t: t, dir: t.TempDir()}
+	v.redis = redistest.Embedded(t, func(peer *server.Peer, command string, args ...string) bool {
 		if command != "EVALSHA" {
 			return false
 		}
@@ -247,36 +249,41 @@ func (v *victim) finish() summary {
 }
 
 // vectors returns what is in Redis, byte for byte.
-func (v *victim) vectors() map[string]string {
-	client := redis.NewClient(&redis.Options{Addr: v.redis.Addr(), DisableIdentity: true})
+func (v *victim) vectors() map[string]string { return vectorsIn(v.redis.Addr(), "ads") }
+
+func vectorsIn(addr, project string) map[string]string {
+	client := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
 	defer client.Close()
-	return redistest.Vectors(context.Background(), client, "ads")
+	return redistest.Vectors(context.Background(), client, project)
 }
 
 // features returns what readers find, without versions, which are the cuts': by vector, its values and its newest event.
 func (v *victim) features() map[string]string {
 	v.t.Helper()
-	reader, err := online.NewReader(redisFlags{Redis: []string{v.redis.Addr()}}.options("ads", 0, nil))
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	defer reader.Close()
 	found := map[string]string{}
-	for names := range slices.Chunk(slices.Sorted(maps.Keys(v.vectors())), 1000) {
+	for _, vec := range storedVectors(v.t, v.redis.Addr(), "ads") {
+		found[vec.View+" "+vec.Entity] = fmt.Sprintf("%v, expired %v, newest event %d", vec.Values, vec.Tombstone, vec.EventTime)
+	}
+	return found
+}
+
+// storedVectors reads every vector of a project as serve does.
+func storedVectors(t *testing.T, redis, project string) (all []features.StoredVector) {
+	t.Helper()
+	reader, err := online.NewReader(redisFlags{Redis: []string{redis}}.options(project, 0, nil))
+	must(t, err)
+	defer reader.Close()
+	for names := range slices.Chunk(slices.Sorted(maps.Keys(vectorsIn(redis, project))), 1000) {
 		var wanted []features.VectorKey
 		for _, name := range names {
 			_, view, entity, _ := keys.ParseVector(name)
 			wanted = append(wanted, features.VectorKey{View: view, Entity: entity})
 		}
-		fetched, err := reader.Fetch(v.t.Context(), wanted)
-		if err != nil {
-			v.t.Fatal(err)
-		}
-		for _, vec := range fetched.Vectors {
-			found[vec.View+" "+vec.Entity] = fmt.Sprintf("%v, expired %v, newest event %d", vec.Values, vec.Tombstone, vec.EventTime)
-		}
+		fetched, err := reader.Fetch(t.Context(), wanted)
+		must(t, err)
+		all = append(all, fetched.Vectors...)
 	}
-	return found
+	return all
 }
 
 // executePlans runs the recorded plans once, in an empty directory and on an empty Redis, over the same log.
@@ -284,20 +291,15 @@ func (v *victim) executePlans() *victim {
 	v.t.Helper()
 	clean := newVictim(v.t)
 	p := exampleProject(v.t, "ads")
-	from, to := openState(v.t, v.dir, p), openState(v.t, clean.dir, p)
-	if err := from.CopyPlans(to); err != nil {
-		v.t.Fatal(err)
-	}
+	from := openState(v.t, v.dir, p)
 	recorded := planCount(v.t, from)
 	closeState(v.t, from)
-	closeState(v.t, to)
-	broker := startBroker(v.t, embedded.Options{DataDir: filepath.Join(v.dir, "kafka"), Topics: map[string]int{"ad_events": 1, "ad_events.dead-letter": 1}})
-	pl := startPipeline(v.t, p, pipelineOptions{dataDir: clean.dir, broker: broker, redis: clean.redis})
-	pl.drain()
-	if err := pl.stop(); err != nil {
-		v.t.Fatal(err)
-	}
-	to = openState(v.t, clean.dir, p)
+	broker := startBroker(v.t, embedded.Options{DataDir: filepath.Join(v.dir, "kafka")})
+	store, err := online.Open(v.t.Context(), redisFlags{Redis: []string{clean.redis.Addr()}}.options("ads", 7*24*time.Hour, nil))
+	must(v.t, err)
+	defer store.Close()
+	must(v.t, executeRecord(v.t.Context(), v.dir, clean.dir, executeOptions{kafka: kafkaFlags{Kafka: broker.Addrs()}, sinks: []batch.Sink{store}, tombstoneTTL: 7 * 24 * time.Hour}, slog.New(slog.DiscardHandler)))
+	to := openState(v.t, clean.dir, p)
 	defer closeState(v.t, to)
 	if n := planCount(v.t, to); n != recorded || n < 20 {
 		v.t.Errorf("the clean execution ran %d plans, %d are recorded", n, recorded)

@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9/logging"
 
 	"highwater/features"
@@ -26,9 +25,11 @@ const (
 	exitUsage  = 2 // wrong flags, or definitions with mistakes
 )
 
-// cli is every command and its flags. Each flag can also be set by an environment variable: --data-dir by HIGHWATER_DATA_DIR.
+// cli is every command and its flags. Each flag can also be set by an environment variable, --data-dir by HIGHWATER_DATA_DIR, and in the deployment file (see settings.go).
 type cli struct {
-	LogLevel string `help:"Least severe level to log: debug, info, warn, error." default:"info" enum:"debug,info,warn,error"`
+	Config    deploymentFile `help:"Deployment file: settings by their flags' names, in YAML. Flags and environment go before it." placeholder:"FILE" deployment:"-"`
+	LogLevel  string         `help:"Least severe level to log: debug, info, warn, error." default:"info" enum:"debug,info,warn,error" reload:""`
+	LogFormat string         `help:"How log lines are written: text (key=value) or json." default:"text" enum:"text,json"`
 
 	Dev       devCommand       `cmd:"" help:"Run everything in one process, on shipped real data or your own: nothing to install."`
 	Worker    workerCommand    `cmd:"" help:"Compute features from Kafka and write them to Redis."`
@@ -37,15 +38,21 @@ type cli struct {
 	Schema    schemaCommand    `cmd:"" help:"Print the JSON Schema of definitions files, for editors."`
 	Get       getCommand       `cmd:"" help:"Print one entity's features."`
 	Republish republishCommand `cmd:"" help:"Write every vector that the state knows to Redis again, under its version."`
+	Reset     resetCommand     `cmd:"" help:"Begin a new generation from a stated place, after saying what that does."`
+	Reload    reloadCommand    `cmd:"" help:"Have the running worker read its deployment file and its secrets again."`
+	Replay    replayCommand    `cmd:"" help:"Run recorded plans again, from a state before them, and compare with the store."`
 	Inspect   inspectCommand   `cmd:"" help:"Show a task's plans, position, watermarks and timers, or one entity's tiles."`
+	Drill     drillCommand     `cmd:"" help:"Prove it: kill a worker again and again, let things go wrong, and compare every value and every byte."`
+	Capacity  capacityCommand  `cmd:"" help:"Say how many workers a load needs, from a worker's speed, given or measured."`
 	Version   versionCommand   `cmd:"" help:"Print what was built."`
 }
 
-// streams are where a command reads and writes: results go to out, logs and progress to err.
+// streams are where a command reads and writes: results go to out, logs and progress to err. settings is what it was asked to do, for what of it may change.
 type streams struct {
-	out io.Writer
-	err io.Writer
-	log *slog.Logger
+	out      io.Writer
+	err      io.Writer
+	log      *slog.Logger
+	settings *settings
 }
 
 // usageError is a mistake in what was asked for, as opposed to something that failed.
@@ -65,27 +72,37 @@ func main() {
 
 // run parses args, runs the command they name, and returns the exit code.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	var c cli
-	exited := -1
-	parser, err := kong.New(&c, kong.Name("highwater"), kong.Description("Real-time features: Kafka in, versioned vectors in Redis, served over HTTP.\n\nExit codes: 0 done, 1 failed, 2 wrong usage or definitions."),
-		kong.Writers(out, errOut), kong.Exit(func(code int) { exited = code }), kong.DefaultEnvars("HIGHWATER"), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
-	if err != nil {
-		fmt.Fprintln(errOut, "highwater:", err)
-		return exitFailed
+	if len(args) == 1 && args[0] == drillChildCommand {
+		return drillChild(ctx, os.Stdin, out, errOut)
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	kctx, err := parser.Parse(args)
-	if exited >= 0 { // --help has been printed
+	s, done, err := parseSettings(args, out, errOut)
+	if done { // --help has been printed
 		return exitDone
 	}
-	if err != nil {
-		fmt.Fprintf(errOut, "highwater: %v (see highwater --help)\n", err)
-		return exitUsage
+	if asked, asJSON := s.printAsked(); asked {
+		if printErr := s.print(out, asJSON); printErr != nil || err == nil {
+			return exitCode(printErr, errOut)
+		}
 	}
-	kctx.BindTo(ctx, (*context.Context)(nil))
-	return exitCode(kctx.Run(streams{out: out, err: errOut, log: newLogger(errOut, c.LogLevel)}), errOut)
+	if err != nil {
+		return exitCode(wrongUsage(err), errOut)
+	}
+	s.ctx.BindTo(ctx, (*context.Context)(nil))
+	return exitCode(s.ctx.Run(streams{out: out, err: errOut, log: newLogger(errOut, s.cli.LogFormat, s.level), settings: s}), errOut)
+}
+
+// wrongUsage marks what the parser found as a mistake in what was asked for.
+func wrongUsage(err error) error {
+	if _, ok := errors.AsType[features.Mistakes](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return err
+	}
+	return usagef("%w (see highwater --help)", err)
 }
 
 // exitCode prints what went wrong and says it in a number.
@@ -111,10 +128,17 @@ func exitCode(err error, errOut io.Writer) int {
 	return exitFailed
 }
 
-func newLogger(w io.Writer, level string) *slog.Logger {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo
+// newLogger returns a log that writes lines to w, from a level on that may change.
+func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		o.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
+			if a.Value.Kind() == slog.KindDuration { // as text, like in the other format: who reads 60000000000?
+				a.Value = slog.StringValue(a.Value.Duration().String())
+			}
+			return a
+		}
+		return slog.New(slog.NewJSONHandler(w, o))
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+	return slog.New(slog.NewTextHandler(w, o))
 }

@@ -63,7 +63,7 @@ func checkChunks(t *testing.T, p *features.Project, partitions int, rows []kafka
 		for ; told < upTo; told++ {
 			w.Tell(events[told])
 		}
-		pl.awaitOffsets(int64(upTo))
+		pl.awaitEvents(int64(upTo))
 		checkMarks(t, pl, w, false)
 		compared += w.Check(t, pl.client, false)
 		absent += w.CheckAbsent(t, pl.client, whole)
@@ -74,10 +74,24 @@ func checkChunks(t *testing.T, p *features.Project, partitions int, rows []kafka
 	if compared == 0 || absent == 0 {
 		t.Fatal("nothing was compared")
 	}
+	if n := tombstones(t, pl); n != w.Expired() {
+		t.Errorf("Redis holds %d tombstones, want one for each of %d entities that have outlived their ttl", n, w.Expired())
+	}
 	if err := pl.stop(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("compared %d values and found %d entities absent; %d events were late, %d partitions are empty", compared, absent, w.Late, w.Empty())
+	t.Logf("compared %d values and found %d entities absent; %d events were late, %d partitions are empty, %d entities expired", compared, absent, w.Late, w.Empty(), w.Expired())
+}
+
+// tombstones counts the vectors in Redis that are only there to say that something has expired.
+func tombstones(t *testing.T, pl *pipeline) (n int) {
+	t.Helper()
+	for _, v := range storedVectors(t, pl.redis.Addr(), pl.project.Name) {
+		if v.Tombstone {
+			n++
+		}
+	}
+	return n
 }
 
 // checkMarks compares the task's position with what the events say.

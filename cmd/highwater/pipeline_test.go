@@ -10,14 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"highwater/batch"
 	"highwater/batch/kafka"
 	"highwater/batch/kafka/embedded"
 	"highwater/features"
+	embeddedredis "highwater/store/online/embedded"
 	"highwater/testutil/e2e"
+	"highwater/testutil/redistest"
 )
 
 // patience bounds every wait for something that must happen: nothing waits for it where all is well.
@@ -28,7 +29,7 @@ type pipeline struct {
 	t        testing.TB
 	project  *features.Project
 	broker   *embedded.Broker
-	redis    *miniredis.Miniredis
+	redis    *embeddedredis.Redis
 	registry *prometheus.Registry
 	engine   *engine
 	client   e2e.Client
@@ -43,7 +44,7 @@ type pipelineOptions struct {
 	partitions int              // of the source's topic; 0 for 1
 	dataDir    string           // "" for a fresh one
 	broker     *embedded.Broker // nil for one of its own, in memory
-	redis      *miniredis.Miniredis
+	redis      *embeddedredis.Redis
 	log        *slog.Logger
 }
 
@@ -60,13 +61,17 @@ func startPipeline(t testing.TB, p *features.Project, o pipelineOptions) *pipeli
 		complete: make(chan struct{}), drained: make(chan struct{}), batches: make(chan batch.Stats, 100_000)}
 	ctx, cancel := context.WithCancel(context.Background())
 	flags := redisFlags{Redis: []string{pl.redis.Addr()}}
-	web, err := newWeb("127.0.0.1:0", flags, p.Name, pl.registry, o.log)
+	web, err := newWeb("127.0.0.1:0", flags, p.Name, pl.registry, nil, o.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pl.client = e2e.Client{Base: "http://" + web.address()}
-	pl.engine, err = newEngine(ctx, engineOptions{project: p, brokers: pl.broker.Addrs(), redis: flags, dataDir: o.dataDir, address: web.address(), cacheBytes: 32 << 20, tombstoneTTL: 7 * 24 * time.Hour,
-		registry: pl.registry, log: o.log, complete: pl.complete, onBatch: func(s batch.Stats) { pl.batches <- s }, onDrained: func() { close(pl.drained) }})
+	machine, err := newMachine(pl.registry, o.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl.engine, err = newEngine(ctx, engineOptions{project: p, kafka: kafkaFlags{Kafka: pl.broker.Addrs()}, redis: flags, dataDir: o.dataDir, address: web.address(), cacheBytes: 32 << 20, machine: machine, tombstoneTTL: 7 * 24 * time.Hour,
+		metrics: batch.NewMetrics(pl.registry), figures: newCollector(pl.registry), log: o.log, complete: pl.complete, onBatch: func(s batch.Stats) { pl.batches <- s }, onDrained: func() { close(pl.drained) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +116,7 @@ func (o pipelineOptions) withDefaults(t testing.TB, p *features.Project) pipelin
 		o.broker = startBroker(t, embedded.Options{Topics: topics})
 	}
 	if o.redis == nil {
-		o.redis = miniredis.RunT(t)
+		o.redis = redistest.Embedded(t, nil)
 	}
 	return o
 }
@@ -153,15 +158,11 @@ func (pl *pipeline) await(what string, wanted func(batch.Position) bool) {
 	}
 }
 
-// awaitOffsets waits until so many offsets have been committed, over all partitions.
-func (pl *pipeline) awaitOffsets(n int64) {
+// awaitEvents waits until the batches of so many records have been committed.
+func (pl *pipeline) awaitEvents(n int64) {
 	pl.t.Helper()
-	pl.await("the offsets loaded", func(p batch.Position) bool {
-		var next int64
-		for _, pp := range p.Partitions {
-			next += pp.Next
-		}
-		return next >= n
+	pl.await("the records loaded", func(p batch.Position) bool {
+		return p.Counters.Events+p.Counters.DeadLetter >= n
 	})
 }
 

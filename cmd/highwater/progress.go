@@ -28,12 +28,19 @@ type progress struct {
 
 func newProgress(w io.Writer, events map[*features.Source]*decode.Events) *progress {
 	p := &progress{events: events}
-	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) || len(events) == 0 {
-		return p
+	if len(events) > 0 {
+		p.bar = newBar(w, "loading")
 	}
-	p.bar = progressbar.NewOptions64(100, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(false),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription("loading"))
 	return p
+}
+
+// newBar returns a bar of 100 steps, or nil where w is no terminal.
+func newBar(w io.Writer, description string) *progressbar.ProgressBar {
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return progressbar.NewOptions64(100, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(false),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription(description))
 }
 
 // loaded hears of the loader's progress.

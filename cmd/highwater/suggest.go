@@ -59,7 +59,7 @@ func (d *dev) suggest(ctx context.Context, e *engine, address string) error {
 func newestEntity(ctx context.Context, store batch.State, view int) (text string, err error) {
 	errEnough := errors.New("seen enough")
 	newest, seen := int64(windows.NoTime), 0
-	err = store.Scan(ctx, view, func(e *batch.Entity) error {
+	err = store.Scan(ctx, view, "", func(e *batch.Entity) error {
 		if t := e.Windows.EventTime(); t > newest {
 			newest, text = t, e.Text
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,14 +21,19 @@ type web struct {
 	reader   *online.Reader
 	listener net.Listener
 	server   *api.Server
+	scraped  chan struct{} // receives, without blocking anyone, after /metrics has been answered
 	log      *slog.Logger
 }
 
 // requestGrace is how long requests in hand may go on when the process is told to stop: all of it is to be over within 10 s.
 const requestGrace = 8 * time.Second
 
+// heartbeatPatience is how old the newest heartbeat may be before /readyz says so. It is sent every few seconds, also by an idle worker.
+const heartbeatPatience = 30 * time.Second
+
 // newWeb listens at once, so that a port in use is told before anything else starts.
-func newWeb(addr string, redis redisFlags, project string, registry *prometheus.Registry, log *slog.Logger) (*web, error) {
+// ready adds to what the lookups say of themselves whether the process does the rest of its work; nil where lookups are all of it.
+func newWeb(addr string, redis redisFlags, project string, registry *prometheus.Registry, ready func(context.Context, api.Readiness) api.Readiness, log *slog.Logger) (*web, error) {
 	listener, err := api.Listen(addr)
 	if err != nil {
 		return nil, err
@@ -39,8 +45,42 @@ func newWeb(addr string, redis redisFlags, project string, registry *prometheus.
 	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	lookups := serve.New(serve.Options{Store: reader, Project: project})
-	handler := api.New(api.Options{Serve: lookups, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), Registerer: registry, Log: log})
-	return &web{reader: reader, listener: listener, server: api.NewServer(handler, api.ServerOptions{Log: log, Grace: requestGrace}), log: log}, nil
+	check := func(ctx context.Context) api.Readiness {
+		r := api.LookupsReady(ctx, lookups, heartbeatPatience)
+		if ready != nil {
+			r = ready(ctx, r)
+		}
+		return r
+	}
+	w := &web{reader: reader, listener: listener, scraped: make(chan struct{}, 1), log: log}
+	handler := api.New(api.Options{Serve: lookups, Ready: check, Metrics: w.noteScrapes(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})), Registerer: registry, Log: log})
+	w.server = api.NewServer(handler, api.ServerOptions{Log: log, Grace: requestGrace})
+	return w, nil
+}
+
+func (w *web) noteScrapes(metrics http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		metrics.ServeHTTP(rw, r)
+		select {
+		case w.scraped <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// awaitScrape waits until /metrics has been asked for once more, for so long at most: what a process counts right before it ends, nobody would ever see.
+func (w *web) awaitScrape(ctx context.Context, most time.Duration) {
+	select {
+	case <-w.scraped: // an earlier one
+	default:
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-w.scraped:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // address returns HOST:PORT as it can be reached from this machine.

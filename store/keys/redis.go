@@ -71,6 +71,9 @@ func Catalogue(project string) string { return project + ":catalogue" }
 // CatalogueField is the field of the hash at [Catalogue] that holds the catalogue itself; the others hold a shape of vector each, see [SchemaField].
 const CatalogueField = "catalogue"
 
+// GenerationField is the field of the hash at [Catalogue] that holds the greatest generation that was claimed, in decimal: what is left to go by where the task key is lost.
+const GenerationField = "generation"
+
 // SchemaField returns the field of one shape of a view's vectors.
 func SchemaField(view, id string) string { return "schema:" + view + ":" + id }
 

@@ -63,41 +63,41 @@ var (
 	})
 )
 
-func TestStateKeys_SortByViewThenEntity(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		va, ea, vb, eb := viewNames.Draw(t, "va"), texts.Draw(t, "ea"), viewNames.Draw(t, "vb"), texts.Draw(t, "eb")
-		a, b := keys.AppendState(nil, va, ea), keys.AppendState(nil, vb, eb)
-		if got, want := bytes.Compare(a, b), cmp.Or(strings.Compare(va, vb), strings.Compare(ea, eb)); got != want {
-			t.Fatalf("(%q, %q) against (%q, %q): keys compare %d, want %d", va, ea, vb, eb, got, want)
-		}
-		view, entity, err := keys.ParseState(a)
-		if err != nil || string(view) != va || string(entity) != ea {
-			t.Fatalf("(%q, %q) read back as (%q, %q), error %v", va, ea, view, entity, err)
-		}
-		lower, upper := keys.StateOf(va)
-		if within, want := bytes.Compare(b, lower) >= 0 && bytes.Compare(b, upper) < 0, va == vb; within != want {
-			t.Fatalf("key of view %q within the bounds of view %q: %t", vb, va, within)
-		}
-	})
+func TestStateKeys_SortByViewThenEntity(t *testing.T) { rapid.Check(t, checkStateOrder) }
+
+func checkStateOrder(t *rapid.T) {
+	va, ea, vb, eb := viewNames.Draw(t, "va"), texts.Draw(t, "ea"), viewNames.Draw(t, "vb"), texts.Draw(t, "eb")
+	a, b := keys.AppendState(nil, va, ea), keys.AppendState(nil, vb, eb)
+	if got, want := bytes.Compare(a, b), cmp.Or(strings.Compare(va, vb), strings.Compare(ea, eb)); got != want {
+		t.Fatalf("(%q, %q) against (%q, %q): keys compare %d, want %d", va, ea, vb, eb, got, want)
+	}
+	view, entity, err := keys.ParseState(a)
+	if err != nil || string(view) != va || string(entity) != ea {
+		t.Fatalf("(%q, %q) read back as (%q, %q), error %v", va, ea, view, entity, err)
+	}
+	lower, upper := keys.StateOf(va)
+	if within, want := bytes.Compare(b, lower) >= 0 && bytes.Compare(b, upper) < 0, va == vb; within != want {
+		t.Fatalf("key of view %q within the bounds of view %q: %t", vb, va, within)
+	}
 }
 
-func TestTimerKeys_SortByClockTimeViewEntity(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		a, b := timers.Draw(t, "a"), timers.Draw(t, "b")
-		ka, kb := keys.AppendTimer(nil, a.clock, a.at, a.view, a.entity), keys.AppendTimer(nil, b.clock, b.at, b.view, b.entity)
-		want := cmp.Or(cmp.Compare(a.clock, b.clock), cmp.Compare(a.at, b.at), strings.Compare(a.view, b.view), strings.Compare(a.entity, b.entity))
-		if got := bytes.Compare(ka, kb); got != want {
-			t.Fatalf("%+v against %+v: keys compare %d, want %d", a, b, got, want)
-		}
-		clock, at, view, entity, err := keys.ParseTimer(ka)
-		if back := (timer{clock, at, string(view), string(entity)}); err != nil || back != a {
-			t.Fatalf("%+v read back as %+v, error %v", a, back, err)
-		}
-		lower, upper := keys.TimersOf(a.clock, a.at)
-		if within, want := bytes.Compare(kb, lower) >= 0 && bytes.Compare(kb, upper) < 0, b.clock == a.clock && b.at >= a.at; within != want {
-			t.Fatalf("timer %+v within the bounds from %+v: %t", b, a, within)
-		}
-	})
+func TestTimerKeys_SortByClockTimeViewEntity(t *testing.T) { rapid.Check(t, checkTimerOrder) }
+
+func checkTimerOrder(t *rapid.T) {
+	a, b := timers.Draw(t, "a"), timers.Draw(t, "b")
+	ka, kb := keys.AppendTimer(nil, a.clock, a.at, a.view, a.entity), keys.AppendTimer(nil, b.clock, b.at, b.view, b.entity)
+	want := cmp.Or(cmp.Compare(a.clock, b.clock), cmp.Compare(a.at, b.at), strings.Compare(a.view, b.view), strings.Compare(a.entity, b.entity))
+	if got := bytes.Compare(ka, kb); got != want {
+		t.Fatalf("%+v against %+v: keys compare %d, want %d", a, b, got, want)
+	}
+	clock, at, view, entity, err := keys.ParseTimer(ka)
+	if back := (timer{clock, at, string(view), string(entity)}); err != nil || back != a {
+		t.Fatalf("%+v read back as %+v, error %v", a, back, err)
+	}
+	lower, upper := keys.TimersOf(a.clock, a.at)
+	if within, want := bytes.Compare(kb, lower) >= 0 && bytes.Compare(kb, upper) < 0, b.clock == a.clock && b.at >= a.at; within != want {
+		t.Fatalf("timer %+v within the bounds from %+v: %t", b, a, within)
+	}
 }
 
 func TestPlanKeys_SortByVersion(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"highwater/batch"
@@ -33,6 +34,9 @@ type link struct {
 	busy    chan struct{}         // holds one token while client and closed are used: a lock whose wait heeds a context
 	client  redis.UniversalClient // a *redis.Client or a *redis.ClusterClient
 	closed  bool
+	stale   atomic.Bool                         // the client is to be made anew before it is used again
+	cluster atomic.Pointer[redis.ClusterClient] // client, where it is a cluster's
+	known   atomic.Bool                         // Redis has let us do everything once: what it refuses from now on has been changed, and may be changed back
 }
 
 func newLink(o Options, timeout time.Duration) (*link, error) {
@@ -54,15 +58,26 @@ func (l *link) connect(ctx context.Context) (redis.UniversalClient, error) {
 	if l.closed {
 		return nil, errClosed
 	}
+	if l.client != nil && l.stale.Swap(false) {
+		_ = l.client.Close() // calls under way fail, and are made again
+		l.client = nil
+	}
 	if l.client != nil {
 		return l.client, nil
 	}
-	if l.o.Cluster {
+	switch {
+	case l.o.Cluster:
 		l.client = l.newCluster()
-		return l.client, nil
-	}
-	if err := l.detect(ctx); err != nil {
-		return nil, err
+	case l.o.SentinelMaster != "":
+		client, err := l.newFailover()
+		if err != nil {
+			return nil, err
+		}
+		l.client = client
+	default:
+		if err := l.detect(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return l.client, nil
 }
@@ -72,15 +87,18 @@ func (l *link) detect(ctx context.Context) error {
 	var down error
 	for _, addr := range l.o.Addrs {
 		probe := l.newSingle(addr)
-		info, err := probe.Info(ctx, "cluster").Result()
+		info, err := probe.Info(ctx).Result()
 		switch {
 		case err == nil && strings.Contains(info, "cluster_enabled:1"):
 			l.client = l.newCluster()
 			return probe.Close()
+		case err == nil && strings.Contains(info, "redis_mode:sentinel"):
+			watched := fmt.Errorf("what answers at %s is a Sentinel; give the name of the primary that it watches: --redis-sentinel-master", addr)
+			return errors.Join(batch.Permanent(watched), probe.Close())
 		case err != nil && !cannotTell(err):
 			down = errors.Join(err, probe.Close())
 		case len(l.o.Addrs) > 1:
-			several := fmt.Errorf("several addresses are for a Redis Cluster, and the Redis at %s is not in one; give the primary's address alone", addr)
+			several := fmt.Errorf("several addresses are for a Redis Cluster or for Sentinels, and the Redis at %s is not in a cluster; give the primary's address alone, or the Sentinels' with --redis-sentinel-master", addr)
 			return errors.Join(batch.Permanent(several), probe.Close())
 		default:
 			l.client = probe
@@ -103,19 +121,35 @@ func cannotTell(err error) bool {
 func (l *link) newSingle(addr string) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr: addr, ClientName: "highwater", DisableIdentity: true,
-		Username: l.o.Username, Password: l.o.Password, DB: l.o.DB,
+		Dialer: l.o.TLS.dial, CredentialsProviderContext: l.o.credentials, DB: l.o.DB,
 		MaxRetries: -1, DialerRetries: 1, DialTimeout: dialTimeout, ReadTimeout: l.timeout, WriteTimeout: l.timeout, ContextTimeoutEnabled: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 }
 
+// newFailover returns a client of the primary that the Sentinels name: whenever it opens a connection it asks them, and when they tell of a failover it lets go of the old primary.
+func (l *link) newFailover() (*redis.Client, error) {
+	password, err := l.o.sentinelPassword()
+	if err != nil {
+		return nil, err
+	}
+	return redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: l.o.SentinelMaster, SentinelAddrs: slices.Clone(l.o.Addrs), SentinelUsername: l.o.SentinelUsername, SentinelPassword: password,
+		ClientName: "highwater", DisableIdentity: true,
+		Dialer: l.o.TLS.dial, CredentialsProviderContext: l.o.credentials, DB: l.o.DB,
+		MaxRetries: -1, DialerRetries: 1, DialTimeout: dialTimeout, ReadTimeout: l.timeout, WriteTimeout: l.timeout, ContextTimeoutEnabled: true,
+	}), nil
+}
+
 func (l *link) newCluster() *redis.ClusterClient {
-	return redis.NewClusterClient(&redis.ClusterOptions{
+	client := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs:      slices.Clone(l.o.Addrs), // go-redis appends to it, into whatever array stands behind
-		ClientName: "highwater", DisableIdentity: true, Username: l.o.Username, Password: l.o.Password,
+		ClientName: "highwater", DisableIdentity: true, Dialer: l.o.TLS.dial, CredentialsProviderContext: l.o.credentials,
 		MaxRedirects: maxRedirects, DialerRetries: 1, DialTimeout: dialTimeout, ReadTimeout: l.timeout, WriteTimeout: l.timeout, ContextTimeoutEnabled: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
+	l.cluster.Store(client)
+	return client
 }
 
 // isCluster reports whether a client that connect returned is a cluster's.
@@ -160,7 +194,22 @@ func (l *link) close() error {
 	return l.client.Close()
 }
 
-func (l *link) address() string { return strings.Join(l.o.Addrs, ",") }
+// address says where Redis is, for messages.
+func (l *link) address() string {
+	addrs := strings.Join(l.o.Addrs, ",")
+	if l.o.SentinelMaster != "" {
+		return fmt.Sprintf("%s (of the Sentinels at %s)", l.o.SentinelMaster, addrs)
+	}
+	return addrs
+}
+
+// addressOf says where one of the primaries is, for messages.
+func (l *link) addressOf(c *redis.Client) string {
+	if l.o.SentinelMaster != "" {
+		return l.address() // go-redis gives every such client one name
+	}
+	return c.Options().Addr
+}
 
 // script is a Lua script and the name that Redis gives it. It is not go-redis's Script, whose pipelined Load blanks the hash and whose pipelined Run has no way back from NOSCRIPT.
 type script struct {
@@ -178,9 +227,12 @@ var (
 	upsertText string
 	//go:embed taskkey.lua
 	taskKeyText string
+	//go:embed rights.lua
+	rightsText string
 
 	upsertScript  = newScript(upsertText)
 	taskKeyScript = newScript(taskKeyText)
+	rightsScript  = newScript(rightsText)
 )
 
 // load puts the scripts onto every primary: any of them may be new, or restarted.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"highwater/batch"
+	"highwater/batch/faults/resp"
 	"highwater/features"
 	"highwater/store/keys"
 	"highwater/store/online"
@@ -20,49 +21,6 @@ import (
 
 // What only the embedded Redis can show: time and errors at will.
 
-func TestPublish_TombstoneExpiresAndItsGuardHolds(t *testing.T) {
-	w, m := miniWorld(t)
-	o := w.project()
-	o.TombstoneTTL = time.Hour
-	s := openStore(t, o)
-	planned := time.Unix(1_700_000_000, 0)
-	m.SetTime(planned)
-	old := output(live(clicks(), "a", version(1, 1), 0))
-	old.Clock = planned.UnixMicro()
-	gone := output(tombstone(clicks(), "a", version(1, 2)))
-	gone.Clock = planned.UnixMicro() // the worst case: the tombstone was planned in the same microsecond
-	if got, err := s.Publish(t.Context(), gone); err != nil || got.Written != 1 {
-		t.Fatalf("%+v, %v", got, err)
-	}
-	for _, step := range []struct {
-		after          time.Duration
-		stored         int
-		stale, refused int
-	}{{time.Hour - 2*time.Second, 1, 1, 0}, {time.Hour - time.Millisecond, 1, 1, 0}, {time.Hour, 0, 0, 1}, {48 * time.Hour, 0, 0, 1}} {
-		m.FastForward(planned.Add(step.after).Sub(timeOf(t, m.Addr())))
-		m.SetTime(planned.Add(step.after))
-		got, err := s.Publish(t.Context(), old)
-		if err != nil || got.Stale != step.stale || got.Refused != step.refused || got.Written != 0 {
-			t.Errorf("a stray call after %v: %+v, %v; want %+v", step.after, got, err, step)
-		}
-		if have := redistest.Vectors(t.Context(), w.client, o.Project); len(have) != step.stored {
-			t.Errorf("after %v Redis holds %d vectors, want %d", step.after, len(have), step.stored)
-		}
-	}
-}
-
-// timeOf asks a server for its clock.
-func timeOf(t *testing.T, addr string) time.Time {
-	t.Helper()
-	c := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
-	defer c.Close()
-	now, err := c.Time(t.Context()).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return now
-}
-
 func TestErrors_OfTheServer(t *testing.T) {
 	w, m := miniWorld(t)
 	o := w.project()
@@ -70,33 +28,41 @@ func TestErrors_OfTheServer(t *testing.T) {
 	if err := s.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	const retried, atTheStart, always = 0, 1, 2 // when it stops the task
 	for _, c := range []struct {
-		says      string
-		permanent bool
-		advice    string
+		says   string
+		kind   string
+		stops  int
+		advice string
 	}{
-		{"LOADING Redis is loading the dataset in memory", false, "from disk"},
-		{"READONLY You can't write against a read only replica.", false, "failover"},
-		{"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", false, "primary"},
-		{"CLUSTERDOWN The cluster is down", false, "CLUSTER INFO"},
-		{"BUSY Redis is busy running a script.", false, "SCRIPT KILL"},
-		{"OOM command not allowed when used memory > 'maxmemory'.", false, "maxmemory"},
-		{"ERR Error running script (call to f_8a): @user_script:9: @user_script: 9: -OOM command not allowed", false, "maxmemory"},
-		{"ERR something new", false, ""},
-		{"NOAUTH Authentication required.", true, "password"},
-		{"WRONGPASS invalid username-password pair or user is disabled.", true, "password"},
-		{"NOPERM this user has no permissions to run the 'evalsha' command", true, "EVALSHA"},
-		{"WRONGTYPE Operation against a key holding the wrong kind of value", true, "delete it"},
+		{"LOADING Redis is loading the dataset in memory", batch.KindLoading, retried, "from disk"},
+		{"READONLY You can't write against a read only replica.", batch.KindReadOnly, retried, "failover"},
+		{"NOREPLICAS Not enough good replicas to write.", batch.KindReadOnly, retried, "min-replicas-to-write"},
+		{"MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", batch.KindReadOnly, retried, "look at its log"},
+		{"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", batch.KindReadOnly, retried, "primary"},
+		{"CLUSTERDOWN The cluster is down", batch.KindMoving, retried, "CLUSTER INFO"},
+		{"BUSY Redis is busy running a script.", batch.KindTimeout, retried, "SCRIPT KILL"},
+		{"OOM command not allowed when used memory > 'maxmemory'.", batch.KindMemory, retried, "maxmemory"},
+		{"ERR Error running script (call to f_8a): @user_script:9: @user_script: 9: -OOM command not allowed", batch.KindMemory, retried, "maxmemory"},
+		{"ERR something new", batch.KindOther, retried, ""},
+		{"NOAUTH Authentication required.", batch.KindAuth, atTheStart, "password"},
+		{"WRONGPASS invalid username-password pair or user is disabled.", batch.KindAuth, atTheStart, "password"},
+		{"NOPERM this user has no permissions to run the 'evalsha' command", batch.KindDenied, atTheStart, "docs/operations/redis.md"},
+		{"WRONGTYPE Operation against a key holding the wrong kind of value", batch.KindOther, always, "delete it"},
 	} {
 		m.SetError(c.says)
 		_, publishErr := s.Publish(t.Context(), output(live(clicks(), "a", version(1, 1), 0)))
 		_, fetchErr := r.Fetch(t.Context(), []features.VectorKey{{View: "clicks", Entity: "a"}})
 		_, confirmErr := s.Confirmed(t.Context(), version(0, 0), batch.Key{Version: version(1, 1)})
-		for _, err := range []error{publishErr, fetchErr, confirmErr, s.Planned(t.Context(), version(1, 1), "log"), s.Beat(t.Context(), batch.Heartbeat{})} {
-			if c.permanent {
+		running := []error{publishErr, confirmErr, s.Planned(t.Context(), version(1, 1), "log"), s.Beat(t.Context(), batch.Heartbeat{})}
+		for i, err := range append(running, fetchErr, openStore(t, o).Check(t.Context())) {
+			if started := i < len(running); c.stops == always || c.stops == atTheStart && !started {
 				expectPermanent(t, err, m.Addr(), c.says, c.advice)
 			} else {
 				expectOutage(t, err, m.Addr(), c.says, c.advice)
+			}
+			if kind := batch.KindOf(err); kind != c.kind {
+				t.Errorf("%q is of the kind %s, want %s", c.says, kind, c.kind)
 			}
 		}
 	}
@@ -153,19 +119,24 @@ func TestErrors_OfTheConnection(t *testing.T) {
 	for _, c := range []struct {
 		err   error
 		words string
+		kind  string
 	}{
-		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, "is Redis running"},
-		{&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, "cut"},
-		{context.DeadlineExceeded, "in time"},
+		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, "is Redis running", batch.KindUnreachable},
+		{&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, "cut", batch.KindUnreachable},
+		{context.DeadlineExceeded, "in time", batch.KindTimeout},
 	} {
-		expectOutage(t, online.Fail(o, "do a thing", c.err), "do a thing: Redis at h:1,h:2: ", c.words)
+		err := online.Fail(o, "do a thing", c.err)
+		expectOutage(t, err, "do a thing: Redis at h:1,h:2: ", c.words)
+		if kind := batch.KindOf(err); kind != c.kind {
+			t.Errorf("%v is of the kind %s, want %s", err, kind, c.kind)
+		}
 	}
 	if err := online.Fail(o, "do a thing", context.Canceled); !errors.Is(err, context.Canceled) || batch.IsPermanent(err) {
 		t.Errorf("a cancelled call: %v", err)
 	}
 }
 
-// What a proxy before either can show.
+// What a relay before either can show.
 
 func TestMiniredis_CutConnections(t *testing.T) {
 	w, _ := miniWorld(t)
@@ -179,29 +150,29 @@ func TestRedis_CutConnections(t *testing.T) {
 
 // cutConnections breaks connections under way; the same output, given again, ends with the same bytes.
 func cutConnections(t *testing.T, w *world) {
-	proxy := redistest.NewProxy(t, w.addrs[0])
+	relay := redistest.Relay(t, w.addrs[0])
 	o := w.project()
-	o.Addrs = []string{proxy.Addr}
+	o.Addrs = []string{relay.Addr()}
 	s, r := openStore(t, o), openReader(t, o)
 	a := live(clicks(), "a", version(1, 1), 0)
 	publish(t, s, batch.Outcome{Written: 1}, live(clicks(), "b", version(1, 1), 0)) // loads the script
 
-	proxy.CutNext(redistest.CutBefore, "evalsha")
+	relay.Inject(resp.Fault{Act: resp.DropBefore})
 	_, err := s.Publish(t.Context(), output(a))
-	expectOutage(t, err, "publish 1 vectors", proxy.Addr)
+	expectOutage(t, err, "publish 1 vectors", relay.Addr())
 	w.expectStored(t, o, live(clicks(), "b", version(1, 1), 0))
 	publish(t, s, batch.Outcome{Written: 1}, a)
 
 	c := live(clicks(), "c", version(1, 2), 0)
-	proxy.CutNext(redistest.CutAfter, "evalsha")
+	relay.Inject(resp.Fault{Act: resp.DropAfter})
 	_, err = s.Publish(t.Context(), output(c))
-	expectOutage(t, err, "publish 1 vectors", proxy.Addr)
+	expectOutage(t, err, "publish 1 vectors", relay.Addr())
 	publish(t, s, batch.Outcome{Equal: 1}, c)
 	w.expectStored(t, o, a, live(clicks(), "b", version(1, 1), 0), c)
 
 	planned(t, s, version(1, 1), "log")
 	k := batch.Key{Planned: version(1, 1), Version: version(1, 1), Frontier: 3, Watermark: 2, Log: "log"}
-	proxy.CutNext(redistest.CutAfter, "confirmed")
+	relay.Inject(resp.Fault{Act: resp.DropAfter, Match: "confirmed"})
 	if _, err := s.Confirmed(t.Context(), version(0, 0), k); err == nil {
 		t.Fatal("confirmed over a connection that was cut")
 	}
@@ -212,14 +183,14 @@ func cutConnections(t *testing.T, w *world) {
 	if _, err := r.Fetch(t.Context(), wanted); err != nil {
 		t.Fatal(err)
 	}
-	proxy.CutNext(redistest.CutBefore, "mget")
+	relay.Inject(resp.Fault{Act: resp.DropBefore, Match: "mget"})
 	_, err = r.Fetch(t.Context(), wanted)
-	expectOutage(t, err, "fetch 1 vectors", proxy.Addr)
+	expectOutage(t, err, "fetch 1 vectors", relay.Addr())
 	if got, err := r.Fetch(t.Context(), wanted); err != nil || !got.Vectors[0].Found {
 		t.Errorf("after the cut: %+v, %v", got, err)
 	}
-	if got := proxy.Cuts(); got != 4 {
-		t.Errorf("%d connections were cut, want 4", got)
+	if got := relay.Struck(); got[resp.DropBefore] != 2 || got[resp.DropAfter] != 2 {
+		t.Errorf("the relay has struck %v, want twice before and twice after", got)
 	}
 }
 
@@ -254,9 +225,7 @@ func TestRedis_RestartsEmpty(t *testing.T) {
 	next := batch.Key{Version: version(1, 2), Frontier: 4, Watermark: 2, Log: "log"}
 	confirmed(t, s, version(1, 1), next, false)
 	publish(t, s, batch.Outcome{Written: 1, Equal: 1}, a, b) // the republish
-	if err := s.Restore(t.Context(), next); err != nil {
-		t.Fatal(err)
-	}
+	restore(t, s, next)
 	var got features.Fetched
 	eventually(t, func() (err error) {
 		got, err = r.Fetch(t.Context(), []features.VectorKey{{View: "clicks", Entity: "a"}})
@@ -322,13 +291,17 @@ func TestRedis_ReadOnlyAndOutOfMemory(t *testing.T) {
 	publish(t, s, batch.Outcome{Written: 1}, live(clicks(), "a", version(1, 2), 0))
 }
 
+func password(text string) func() (string, error) {
+	return func() (string, error) { return text, nil }
+}
+
 func TestRedis_Passwords(t *testing.T) {
 	w, _ := realWorld(t, "--requirepass", "right")
 	o := w.project()
 	expectPermanent(t, openStore(t, o).Check(t.Context()), "NOAUTH")
-	o.Password = "wrong"
+	o.Password = password("wrong")
 	expectPermanent(t, openStore(t, o).Check(t.Context()), "WRONGPASS")
-	o.Password = "right"
+	o.Password = password("right")
 	if err := openStore(t, o).Check(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -409,15 +382,18 @@ func newSlotMove(t *testing.T, w *world, cluster *redistest.Cluster, key string)
 		t.Fatal(err)
 	}
 	m.slot = slot
-	owner := int(slot) * len(cluster.Nodes) / 16384
-	for _, s := range cluster.Nodes {
+	owner := -1
+	for i, s := range cluster.Nodes {
 		m.nodes = append(m.nodes, s.Client(t))
+		if m.nodes[i].Get(t.Context(), key).Err() == nil {
+			owner = i
+		}
+	}
+	if owner < 0 {
+		t.Fatalf("no node holds slot %d", slot)
 	}
 	m.from, m.to = m.nodes[owner], m.nodes[(owner+1)%len(m.nodes)]
 	m.fromID, m.toID = m.from.ClusterMyID(t.Context()).Val(), m.to.ClusterMyID(t.Context()).Val()
-	if m.from.Get(t.Context(), key).Err() != nil {
-		t.Fatalf("node %d does not hold slot %d", owner, slot)
-	}
 	return m
 }
 
@@ -465,9 +441,7 @@ func testMarkIsKept(t *testing.T, w *world) {
 	}
 	restore := func(sequence uint64) {
 		t.Helper()
-		if err := s.Restore(t.Context(), batch.Key{Version: version(1, sequence), Log: "log"}); err != nil {
-			t.Fatal(err)
-		}
+		restore(t, s, batch.Key{Version: version(1, sequence), Log: "log"})
 	}
 	restore(1)
 	expectMark(1)

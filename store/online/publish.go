@@ -21,7 +21,7 @@ const (
 	callKeys     = 200   // keys in one script call: 500 cost Redis a tenth more a key, 50 no less (BenchmarkUpsert), and Redis is kept busy for less than a millisecond
 	pipelineKeys = 2_000 // keys in one round trip
 	connections  = 2     // round trips at a time: one is filled while the other is answered
-	sendRounds   = 4     // how often a call may be sent anew because of NOSCRIPT or TRYAGAIN before it counts as failed
+	sendRounds   = 4     // how often a call may be sent anew because of NOSCRIPT, or because its slot moves, before it counts as failed
 )
 
 // What upsert.lua finds about a key that it leaves alone; the number of a task is 0 or more.
@@ -51,12 +51,20 @@ func (s *Store) Publish(ctx context.Context, out *batch.Output) (batch.Outcome, 
 	if err := s.recordSchemas(ctx, out.Vectors); err != nil {
 		return batch.Outcome{}, err
 	}
-	p := &publication{store: s, client: client, vectors: out.Vectors, guard: s.guard(out.Clock), pipelines: pipelines(calls(out.Vectors, isCluster(client)))}
+	p := s.publication(client, out)
 	if err := p.run(ctx); err != nil {
 		return batch.Outcome{}, s.link.fail(act, err)
 	}
 	return p.outcome, p.refusal()
 }
+
+// publication returns the publishing of an output's vectors.
+func (s *Store) publication(client redis.UniversalClient, out *batch.Output) *publication {
+	return &publication{store: s, client: client, vectors: out.Vectors, guard: s.guard(out.Clock), pipelines: pipelines(calls(out.Vectors, isCluster(client)))}
+}
+
+// Takes implements [batch.Selective]: vectors, and nothing else.
+func (s *Store) Takes(out *batch.Output) bool { return len(out.Vectors) > 0 }
 
 // guard returns the last second of Redis's clock at which a call planned at that reading (µs) may act. A tombstone newer than the call was written no earlier than that reading, so
 // until the reading plus a tombstone's life it is still there to hold an older vector off.
@@ -222,6 +230,8 @@ func (p *publication) send(ctx context.Context, s *sender, calls []call) error {
 				again = append(again, calls[i])
 			case round < sendRounds && saysPrefix(err, "TRYAGAIN") && len(calls[i].vectors) > 1:
 				again = append(again, split(calls[i])...)
+			case round < sendRounds && (saysPrefix(err, "MOVED") || saysPrefix(err, "ASK")): // go-redis follows them, but had spent its tries on TRYAGAIN
+				again = append(again, calls[i])
 			default:
 				return err
 			}

@@ -3,7 +3,6 @@ package online
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -54,7 +53,7 @@ func (r *Reader) Catalogue(ctx context.Context) (c features.Catalogue, found boo
 		return c, false, r.link.fail(act, err)
 	}
 	text, err := client.HGet(ctx, keys.Catalogue(r.o.Project), keys.CatalogueField).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if isNil(err) {
 		return c, false, nil
 	}
 	if err != nil {
@@ -142,7 +141,7 @@ func (r *Reader) readCluster(ctx context.Context, client redis.UniversalClient, 
 	var moving []int
 	for i, part := range parts {
 		found, err := part.Result()
-		if saysPrefix(err, "TRYAGAIN") {
+		if saysPrefix(err, "TRYAGAIN") || saysPrefix(err, "MOVED") || saysPrefix(err, "ASK") { // go-redis follows the last two, but may have spent its tries on the first
 			moving = append(moving, groups[i]...)
 			continue
 		}
@@ -174,7 +173,7 @@ func readEach(ctx context.Context, client redis.UniversalClient, names []string,
 		switch {
 		case err == nil:
 			values[j] = text
-		case !errors.Is(err, redis.Nil):
+		case !isNil(err):
 			return err
 		}
 	}
@@ -336,7 +335,7 @@ func (r *Reader) Heartbeats(ctx context.Context) ([]features.Heartbeat, error) {
 	var beats []features.Heartbeat
 	for task, get := range gets {
 		text, err := get.Bytes()
-		if errors.Is(err, redis.Nil) {
+		if isNil(err) {
 			continue
 		}
 		if err != nil {

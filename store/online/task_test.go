@@ -1,6 +1,7 @@
 package online_test
 
 import (
+	"context"
 	"testing"
 
 	"highwater/batch"
@@ -14,6 +15,7 @@ import (
 
 func expectKey(t testing.TB, s *online.Store, want batch.Key) {
 	t.Helper()
+	want.Claimed = want.Planned.Generation
 	got, found, err := s.Read(t.Context())
 	if err != nil || !found || got != want {
 		t.Fatalf("task key %+v, %v, %v; want %+v", got, found, err, want)
@@ -31,6 +33,21 @@ func confirmed(t testing.TB, s *online.Store, prev features.Version, k batch.Key
 	t.Helper()
 	if held, err := s.Confirmed(t.Context(), prev, k); err != nil || held != want {
 		t.Fatalf("confirmed: held %v, %v; want %v", held, err, want)
+	}
+}
+
+// restored republishes, as far as the task key is concerned.
+func restored(ctx context.Context, s *online.Store, k batch.Key) (held bool, err error) {
+	if err := s.Restoring(ctx, k); err != nil {
+		return false, err
+	}
+	return s.Restore(ctx, k)
+}
+
+func restore(t testing.TB, s *online.Store, k batch.Key) {
+	t.Helper()
+	if held, err := restored(t.Context(), s, k); !held || err != nil {
+		t.Fatalf("restore: held %v, %v", held, err)
 	}
 }
 
@@ -55,15 +72,11 @@ func testTaskKey(t *testing.T, w *world) {
 
 	confirmed(t, s, version(1, 2), batch.Key{Version: version(1, 3), Log: "log"}, false)
 	expectKey(t, s, first)
-	restored := batch.Key{Planned: version(1, 4), Version: version(1, 4), Frontier: windows.NoTime, Watermark: windows.NoTime, Log: "log"}
-	if err := s.Restore(t.Context(), batch.Key{Version: version(1, 4), Frontier: windows.NoTime, Watermark: windows.NoTime, Log: "log"}); err != nil {
-		t.Fatal(err)
-	}
-	expectKey(t, s, restored)
-	if err := s.Restore(t.Context(), batch.Key{Version: version(1, 3), Frontier: 7, Log: "log"}); err != nil {
-		t.Fatal(err)
-	}
-	expectKey(t, s, restored)
+	after := batch.Key{Planned: version(1, 4), Version: version(1, 4), Frontier: windows.NoTime, Watermark: windows.NoTime, Log: "log"}
+	restore(t, s, batch.Key{Version: version(1, 4), Frontier: windows.NoTime, Watermark: windows.NoTime, Log: "log"})
+	expectKey(t, s, after)
+	restore(t, s, batch.Key{Version: version(1, 3), Frontier: 7, Log: "log"})
+	expectKey(t, s, after)
 	expectPermanent(t, s.Planned(t.Context(), version(100_000, 1), "log"), "digits")
 }
 
@@ -79,13 +92,12 @@ func testSuperseded(t *testing.T, w *world) {
 	expectPermanent(t, s.Planned(t.Context(), version(1, 6), "mine"), `"mine"`, `"theirs"`, "generation 2")
 	_, err := s.Confirmed(t.Context(), version(1, 5), batch.Key{Version: version(1, 6), Log: "mine"})
 	expectPermanent(t, err, `"mine"`, `"theirs"`)
-	expectPermanent(t, s.Restore(t.Context(), batch.Key{Version: version(1, 6), Log: "mine"}), `"mine"`, `"theirs"`)
+	_, err = s.Restore(t.Context(), batch.Key{Version: version(1, 6), Log: "mine"})
+	expectPermanent(t, err, `"mine"`, `"theirs"`)
 	expectPermanent(t, s.Planned(t.Context(), version(1, 7), "theirs"), "generation 1", "generation 2") // a copy of the directory, left behind
 	expectKey(t, s, after)
 
-	if err := s.Restore(t.Context(), batch.Key{Version: version(2, 0), Frontier: 3, Watermark: 2, Log: "theirs"}); err != nil {
-		t.Fatal(err)
-	}
+	restore(t, s, batch.Key{Version: version(2, 0), Frontier: 3, Watermark: 2, Log: "theirs"})
 	confirmed(t, s, version(2, 0), batch.Key{Version: version(2, 1), Frontier: 4, Watermark: 2, Log: "theirs"}, true)
 }
 
@@ -140,7 +152,10 @@ func testTaskKeyMoves(t *testing.T, w *world) {
 			case "confirmed":
 				held, err = s.Confirmed(t.Context(), prev, k)
 			case "restore":
-				err = s.Restore(t.Context(), k)
+				held, err = restored(t.Context(), s, k)
+				if err == nil && !held {
+					rt.Fatal("a restore right after its mark was not held")
+				}
 			}
 			superseded := found && (want.Planned.Generation > v.Generation || want.Planned.Generation == v.Generation && want.Log != log)
 			if superseded != batch.IsPermanent(err) || !superseded && err != nil {
@@ -169,9 +184,59 @@ func testTaskKeyMoves(t *testing.T, w *world) {
 			}
 			want.Log, found = log, true
 		}
+		want.Claimed = want.Planned.Generation
 		got, gotFound, err := s.Read(t.Context())
 		if err != nil || gotFound != found || got != want && found {
 			rt.Fatalf("task key %+v, %v, %v; want %+v, %v", got, gotFound, err, want, found)
 		}
 	})
+}
+
+// testOwners plays two processes on one directory, or on copies of it: whoever claims last owns the task, and the other is told.
+func testOwners(t *testing.T, w *world) {
+	o := w.project()
+	first, second := openStore(t, o), openStore(t, o)
+	claim := func(s *online.Store, generation uint32, log, owner string) error {
+		return s.Claim(t.Context(), batch.Claim{Version: version(generation, 0), Log: log, Owner: owner})
+	}
+	if err := claim(first, 1, "log", "directory a"); err != nil {
+		t.Fatal(err)
+	}
+	planned(t, first, version(1, 1), "log")
+	if err := claim(second, 1, "log", "directory b"); err != nil {
+		t.Fatal(err)
+	}
+	expectPermanent(t, first.Planned(t.Context(), version(1, 2), "log"), "directory a", "directory b")
+	_, _, err := first.Read(t.Context())
+	expectPermanent(t, err, "directory a", "directory b")
+	_, err = first.Confirmed(t.Context(), version(0, 0), batch.Key{Version: version(1, 1), Log: "log"})
+	expectPermanent(t, err, "directory a", "directory b")
+	planned(t, second, version(1, 2), "log")
+
+	expectPermanent(t, claim(first, 1, "another log", "directory c"), "directory c", "directory b", "generation 1")
+	if err := claim(first, 2, "another log", "directory c"); err != nil {
+		t.Fatal(err)
+	}
+	expectPermanent(t, second.Planned(t.Context(), version(1, 3), "log"), "directory b", "directory c", "generation 2")
+
+	// A failover that brings the record back from before the last claim supersedes nobody.
+	if err := w.client.HSet(t.Context(), keys.Task(o.Project, 0), "owner", "0000000001 directory a", "planned", version(1, 2).String()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	planned(t, first, version(2, 1), "another log")
+
+	// A record that was lost leaves the generation behind, and the mark of a republish goes with it.
+	if err := first.Restoring(t.Context(), batch.Key{Planned: version(2, 1), Log: "another log"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.client.Del(t.Context(), keys.Task(o.Project, 0)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if k, found, err := first.Read(t.Context()); found || err != nil || k.Claimed != 2 {
+		t.Fatalf("a lost task key reads %+v, %v, %v; want generation 2 to be remembered", k, found, err)
+	}
+	planned(t, first, version(2, 1), "another log")
+	if held, err := first.Restore(t.Context(), batch.Key{Version: version(2, 1), Log: "another log"}); held || err != nil {
+		t.Fatalf("a republish ended over a record that was lost meanwhile: held %v, %v", held, err)
+	}
 }

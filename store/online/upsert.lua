@@ -12,7 +12,7 @@
 -- Returns integers: {refused, written, equal, stale, index, finding, index, finding ...}: refused is 1 where the guard has passed (then nothing was written), and each pair names a key
 -- that was left alone and must be spoken of: its index from 1, and either the number of the task that owns it, or
 --   -1 divergent: the version is stored with another hash
---   -2 not a vector: the key holds something else
+--   -2 not a vector: the key holds something else, of whatever type
 --
 -- Versions and hashes are compared as strings. Redis compares strings by locale, but fixed-width digits sort alike in every locale; as Lua numbers they would lose digits.
 
@@ -31,9 +31,24 @@ local function is_vector(value)
   return #value > 41 and (find(value, '%D') or 0) > 25
 end
 
+-- MGET tells nothing of a key that holds another type, and MSET would overwrite it. One EXISTS for all that seem absent finds out whether there is any.
+local absent, other = {}, {}
+for i = 1, #keys do
+  if not stored[i] then
+    absent[#absent + 1] = keys[i]
+  end
+end
+if #absent > 0 and redis.call('EXISTS', unpack(absent)) > 0 then
+  for i = 1, #absent do
+    other[absent[i]] = redis.call('EXISTS', absent[i]) == 1
+  end
+end
+
 for i = 1, #keys do
   local old, new, finding, write = stored[i], ARGV[4 + i], nil, false
-  if not old then
+  if not old and other[keys[i]] then
+    finding = -2
+  elseif not old then
     write = true
   elseif sub(old, 21, 25) ~= task then
     finding = is_vector(old) and tonumber(sub(old, 21, 25)) or -2

@@ -14,10 +14,10 @@ import (
 	"highwater/features"
 	"highwater/store/keys"
 	"highwater/store/online"
+	embeddedredis "highwater/store/online/embedded"
 	"highwater/testutil/redistest"
 	"highwater/windows"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -25,6 +25,7 @@ import (
 type world struct {
 	addrs  []string
 	client redis.UniversalClient
+	as     online.Options // how to come: Sentinels, TLS, passwords
 }
 
 // failer is what the helpers need of a testing.T, and what a rapid.T has too.
@@ -39,12 +40,14 @@ var projects atomic.Int64
 
 // project returns options for a project that nothing else uses.
 func (w *world) project() online.Options {
-	return online.Options{Project: fmt.Sprintf("p%d", projects.Add(1)), Addrs: w.addrs}
+	o := w.as
+	o.Project, o.Addrs = fmt.Sprintf("p%d", projects.Add(1)), w.addrs
+	return o
 }
 
-func miniWorld(t *testing.T) (*world, *miniredis.Miniredis) {
+func miniWorld(t *testing.T) (*world, *embeddedredis.Redis) {
 	t.Helper()
-	m := miniredis.RunT(t)
+	m := redistest.Embedded(t, nil)
 	c := redis.NewClient(&redis.Options{Addr: m.Addr(), DisableIdentity: true})
 	t.Cleanup(func() { _ = c.Close() })
 	return &world{addrs: []string{m.Addr()}, client: c}, m
@@ -60,6 +63,15 @@ func clusterWorld(t *testing.T) (*world, *redistest.Cluster) {
 	t.Helper()
 	c := redistest.StartCluster(t)
 	return &world{addrs: c.Addrs[:1], client: c.Client(t)}, c
+}
+
+// sentinelWorld is behind Sentinels, TLS on all connections, and a password each.
+func sentinelWorld(t *testing.T) (*world, *redistest.Sentinels) {
+	t.Helper()
+	certificates := redistest.NewCertificates(t)
+	s := redistest.StartSentinels(t, redistest.SentinelOptions{Password: "of-redis", SentinelPassword: "of-the-sentinels", TLS: certificates})
+	as := online.Options{SentinelMaster: s.Master, SentinelPassword: password("of-the-sentinels"), Password: password("of-redis"), TLS: online.TLS{On: true, CAFile: certificates.CA}}
+	return &world{addrs: s.Addrs, client: s.Client(t), as: as}, s
 }
 
 func openStore(t testing.TB, o online.Options) *online.Store {

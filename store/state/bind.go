@@ -177,6 +177,6 @@ func bindView(index int, fv *features.View, stored []storedShape) (v *view, reas
 func changedShape(v *features.View, why error) error {
 	return &features.Change{
 		Kind: features.ChangedShape, What: fmt.Sprintf("feature view %s: %v", v.Name, why),
-		Fix: "rename the feature or the feature view (it starts empty, the others go on), or start over in a new data directory",
+		Fix: "rename the feature or the feature view (it starts empty, the others go on), or " + features.StartOver,
 	}
 }

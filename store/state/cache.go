@@ -1,6 +1,7 @@
 package state
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"highwater/batch"
@@ -24,14 +25,18 @@ const entryBytes = int64(unsafe.Sizeof(entry{})) + 48 + 8
 
 // cache holds decoded entities up to a bound on their memory. It evicts by the clock algorithm: a hand goes round; what was used since it last passed gets another round, what was not goes. What is read once, as in a scan over cold entities, thus goes before what is read again.
 type cache struct {
-	limit int64
+	limit atomic.Int64
 	bytes int64
 	ring  []*entry
 	hand  int
 	views []map[string]*entry // by view
 }
 
-func newCache(limit int64) *cache { return &cache{limit: limit} }
+func newCache(limit int64) *cache {
+	c := &cache{}
+	c.limit.Store(limit)
+	return c
+}
 
 // clear forgets everything; entities of that many views may be added after.
 func (c *cache) clear(views int) {
@@ -77,7 +82,8 @@ func (c *cache) remove(e *entry) {
 
 // shrink evicts until the bound is kept. What is lent may go too: texts ascend, so nobody asks for it again before it is committed.
 func (c *cache) shrink() {
-	for c.bytes > c.limit && len(c.ring) > 0 {
+	limit := c.limit.Load()
+	for c.bytes > limit && len(c.ring) > 0 {
 		if c.hand >= len(c.ring) {
 			c.hand = 0
 		}

@@ -94,7 +94,7 @@ func (c *change) Load(viewIndex int, texts []string) ([]*batch.Entity, error) {
 		} else {
 			var err error
 			if e, err = c.read(v, text); err != nil {
-				return nil, fmt.Errorf("load entities: view %s, entity %q: %w", v.name, text, err)
+				return nil, fmt.Errorf("load entities: view %s, entity %q: %w", v.name, text, c.s.disk.explain(err))
 			}
 			c.s.cache.add(e)
 		}
@@ -145,7 +145,7 @@ func (c *change) read(v *view, text string) (*entry, error) {
 		return nil, err
 	}
 	if found {
-		err = decodeValue(value, v, &e.Entity)
+		err = c.s.decode(value, v, &e.Entity)
 	} else {
 		e.Timers = noTimers
 		e.Windows = v.machine.New()
@@ -286,7 +286,8 @@ func (c *change) dropViews() error {
 	})
 }
 
-// Commit makes everything durable in one synced write, together with the position (I5). After an error the change is over, and the state is as it was.
+// Commit makes everything durable in one synced write, together with the position (I5). A [*batch.FullError] says that the disk has no room to spare: nothing has happened, and Commit may be called again.
+// After any other error the change is over, and the state is as it was.
 func (c *change) Commit(ctx context.Context, p batch.Position) error {
 	err := c.err
 	if err == nil && c.done {
@@ -294,6 +295,12 @@ func (c *change) Commit(ctx context.Context, p batch.Position) error {
 	}
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
+	}
+	if err := c.s.disk.room(int64(c.batch.Len())); err != nil {
+		if _, full := errors.AsType[*batch.FullError](err); !full {
+			c.Discard()
+		}
+		return fmt.Errorf("commit %v: %w", p.Version, err)
 	}
 	if err := c.commit(ctx, clonePosition(p)); err != nil {
 		c.Discard()
@@ -324,7 +331,7 @@ func (c *change) commit(ctx context.Context, p batch.Position) error {
 	if err := errors.Join(c.batch.Set(keys.Position(), value, nil), ctx.Err()); err != nil {
 		return err
 	}
-	if err := s.db.Apply(c.batch, pebble.Sync); err != nil {
+	if err := s.apply(ctx, c.batch); err != nil {
 		return err
 	}
 	s.position.Store(&p)
@@ -392,5 +399,5 @@ func (c *change) end() {
 	c.s.open = nil
 	c.s.stats.loaded(c.s.cache, 0, 0)
 	_ = c.from.close()
-	_ = c.batch.Close()
+	c.s.release(c.batch)
 }

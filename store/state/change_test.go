@@ -166,7 +166,7 @@ func TestScan_BesideBatches(t *testing.T) {
 	go func() {
 		for {
 			var versions []features.Version
-			err := s.Scan(context.Background(), 0, func(e *batch.Entity) error {
+			err := s.Scan(context.Background(), 0, "", func(e *batch.Entity) error {
 				versions = append(versions, e.Published.Version)
 				return nil
 			})
@@ -203,7 +203,7 @@ func TestScan_EndsWithItsContext(t *testing.T) {
 	commit(t, s, p, 1, names(10)...)
 	ctx, cancel := context.WithCancel(context.Background())
 	n := 0
-	err := s.Scan(ctx, 0, func(*batch.Entity) error {
+	err := s.Scan(ctx, 0, "", func(*batch.Entity) error {
 		if n++; n == 3 {
 			cancel()
 		}
@@ -213,7 +213,7 @@ func TestScan_EndsWithItsContext(t *testing.T) {
 		t.Errorf("scan went on for %d entities: %v", n, err)
 	}
 	mine := errors.New("mine")
-	if err := s.Scan(context.Background(), 0, func(*batch.Entity) error { return mine }); err != mine {
+	if err := s.Scan(context.Background(), 0, "", func(*batch.Entity) error { return mine }); err != mine {
 		t.Errorf("scan returns %v", err)
 	}
 	if err := s.Due(batch.ByFrontier, windows.Never, func(int, string) error { return mine }); !errors.Is(err, mine) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,10 +19,11 @@ import (
 	"highwater/windows"
 )
 
-// cutter is a disk whose power is cut, in copies, before one in every so many of its writes; of what was not synced by then a random part is lost.
+// cutter is a disk whose power is cut, in copies, before one in every so many of its writes; of what was not synced by then a random part is lost. Where every is 0, it is cut before and after each sync, and all that was not synced is lost.
 type cutter struct {
 	mem              *vfs.MemFS
 	every            int
+	synced           atomic.Bool   // the last write was a sync
 	planned, commits atomic.Uint64 // acknowledged so far
 
 	mu   sync.Mutex // guards what follows
@@ -43,8 +43,14 @@ func newCutter(seed uint64, every int) *cutter {
 
 func (c *cutter) fs() vfs.FS {
 	return errorfs.Wrap(c.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
-			c.cut(fmt.Sprintf("operation %d on %s", op.Kind, op.Path))
+		if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+			return nil
+		}
+		sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
+		if before := fmt.Sprintf("operation %d on %s", op.Kind, op.Path); c.every > 0 {
+			c.cut(before)
+		} else if c.synced.Swap(sync) || sync {
+			c.cutAll(before)
 		}
 		return nil
 	}))
@@ -53,11 +59,21 @@ func (c *cutter) fs() vfs.FS {
 func (c *cutter) cut(before string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rng.IntN(c.every) > 0 {
-		return
+	if c.rng.IntN(c.every) == 0 {
+		c.keep(before, vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(4) * 33, RNG: c.rng})
 	}
-	at := cut{before: before, planned: c.planned.Load(), commits: c.commits.Load()}
-	at.fs = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(4) * 33, RNG: c.rng})
+}
+
+func (c *cutter) cutAll(before string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep(before, vfs.CrashCloneCfg{})
+}
+
+// keep keeps what the power cut leaves. c.mu is held.
+func (c *cutter) keep(before string, cfg vfs.CrashCloneCfg) {
+	at := cut{before: before, planned: c.planned.Load(), commits: c.commits.Load()} // before the copy: what is acknowledged in between may be in it
+	at.fs = c.mem.CrashClone(cfg)
 	c.cuts = append(c.cuts, at)
 }
 
@@ -71,8 +87,24 @@ func (c *cutter) all() []cut {
 // and no acknowledged plan is missing.
 func TestCrash_PositionAndStateMoveTogether(t *testing.T) {
 	const batches = 40
+	cuts := cutWhileCommitting(t, newCutter(1, 5), batches)
+	if len(cuts) < batches/2 {
+		t.Fatalf("the power was cut %d times only", len(cuts))
+	}
+}
+
+// TestCrash_AtEverySync cuts the power before and after each sync of plans and commits; what was not synced by then is gone, all of it.
+func TestCrash_AtEverySync(t *testing.T) {
+	const batches = 12
+	if cuts := cutWhileCommitting(t, newCutter(1, 0), batches); len(cuts) < 4*batches { // a plan and a commit each, before and after
+		t.Fatalf("the power was cut %d times only", len(cuts))
+	}
+}
+
+// cutWhileCommitting appends plans and commits batches, and looks at what each power cut has left.
+func cutWhileCommitting(t *testing.T, power *cutter, batches uint64) []cut {
+	t.Helper()
 	p := users(t)
-	power := newCutter(1, 5)
 	s := mustOpen(t, power.fs(), p)
 	left := [][]string{dump(t, s)} // by sequence
 	for n := uint64(1); n <= batches; n++ {
@@ -83,9 +115,6 @@ func TestCrash_PositionAndStateMoveTogether(t *testing.T) {
 		left = append(left, dump(t, s))
 	}
 	cuts := power.all()
-	if len(cuts) < batches/2 {
-		t.Fatalf("the power was cut %d times only", len(cuts))
-	}
 	for i, c := range cuts {
 		after, err := state.Open("data", p, state.Options{FS: c.fs})
 		if err != nil {
@@ -103,6 +132,7 @@ func TestCrash_PositionAndStateMoveTogether(t *testing.T) {
 		}
 		mustClose(t, after)
 	}
+	return cuts
 }
 
 // TestCrash_WhileCreated cuts the power before each write that makes a directory, several times over with other parts lost: it opens again all the same.
@@ -127,16 +157,29 @@ func TestCrash_WhileCreated(t *testing.T) {
 	}
 }
 
-// attempt runs f on a goroutine of its own, which Options.Fatal may end, and reports whether f came to its end.
-func attempt(f func() error) (finished bool, err error) {
-	done := make(chan struct{})
+// mortal is a process that may be told to end.
+type mortal struct{ last chan string }
+
+func newMortal() *mortal { return &mortal{last: make(chan string, 64)} }
+
+// fatal is an Options.Fatal: it notes the last words, and does nothing ever after, with whatever locks it holds, as the dead do.
+func (m *mortal) fatal(message string) {
+	m.last <- message
+	select {}
+}
+
+// attempt runs f on a goroutine of its own until it returns, or the process is told to end: then f is left where it hangs, finished is false, and the error is the last words.
+func (m *mortal) attempt(f func() error) (finished bool, err error) {
+	done := make(chan error, 1)
 	go func() {
-		defer close(done)
-		err = f()
-		finished = true
+		done <- f()
 	}()
-	<-done
-	return finished, err
+	select {
+	case err := <-done:
+		return true, err
+	case message := <-m.last:
+		return false, errors.New(message)
+	}
 }
 
 // TestFaults_SyncFails makes every write to the log fail from some moment on: the process is told to end, nothing is acknowledged, and what comes up afterwards is a commit from before.
@@ -150,32 +193,21 @@ func TestFaults_SyncFails(t *testing.T) {
 		}
 		return nil
 	}))
-	fatal := make(chan string, 16)
-	s, err := state.Open("data", p, state.Options{FS: fs, Fatal: func(message string) {
-		fatal <- message
-		runtime.Goexit()
-	}})
+	life := newMortal()
+	s, err := state.Open("data", p, state.Options{FS: fs, Fatal: life.fatal})
 	if err != nil {
 		t.Fatal(err)
 	}
 	commit(t, s, p, 1, "u1", "u2")
 	want := dump(t, s)
 	faulty.Store(true)
-	finished, err := attempt(func() error {
+	finished, err := life.attempt(func() error {
 		c := s.Begin()
 		err := upsert(c, 0, []string{"u1", "u3"}, func(e *batch.Entity) { click(p, e, start, 1) })
 		return errors.Join(err, c.Commit(context.Background(), at(2)))
 	})
-	if finished && err == nil {
-		t.Fatal("a commit that could not be synced was acknowledged")
-	}
-	select {
-	case message := <-fatal:
-		if !strings.Contains(message, "refused to make the state durable") || !strings.Contains(message, "injected error") {
-			t.Errorf("the last words are %q", message)
-		}
-	default:
-		t.Errorf("the process was not told to end; the commit's error was %v", err)
+	if finished || !strings.Contains(err.Error(), "refused to make the state durable") || !strings.Contains(err.Error(), "injected error") {
+		t.Fatalf("a commit that could not be synced ended with %v, and not the process", err)
 	}
 	after := mustOpen(t, mem.CrashClone(vfs.CrashCloneCfg{}), p) // s itself is past closing: its locks died with the goroutine
 	if got := dump(t, after); !slices.Equal(got, want) {
@@ -188,13 +220,13 @@ func TestFaults_SyncFails(t *testing.T) {
 func TestFaults_ReadsFail(t *testing.T) {
 	p := users(t)
 	var faulty atomic.Bool
-	mem := vfs.NewMem()
-	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+	mem := vfs.NewCrashableMem()
+	inject := errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if faulty.Load() && op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".sst") {
 			return errorfs.ErrInjected
 		}
 		return nil
-	}))
+	})
 	s := mustOpen(t, mem, p)
 	commit(t, s, p, 1, names(1000)...)
 	want := dump(t, s)
@@ -202,28 +234,25 @@ func TestFaults_ReadsFail(t *testing.T) {
 	mustClose(t, mustOpen(t, mem, p)) // which moves what the log held to a table
 
 	faulty.Store(true)
-	ending := func(string) { runtime.Goexit() }
-	var failed []error
 	for range 3 {
-		_, err := attempt(func() error {
-			s, err := state.Open("data", p, state.Options{FS: fs, Fatal: ending, CacheBytes: 1})
+		mem = mem.CrashClone(vfs.CrashCloneCfg{}) // one that died, in the background too, holds its lock for ever
+		life := newMortal()
+		finished, err := life.attempt(func() error {
+			s, err := state.Open("data", p, state.Options{FS: errorfs.Wrap(mem, inject), Fatal: life.fatal, CacheBytes: 1})
 			if err != nil {
 				return err
 			}
 			defer s.Close()
 			c := s.Begin()
 			defer c.Discard()
-			return errors.Join(upsert(c, 0, []string{"u000500"}, func(*batch.Entity) {}), s.Scan(context.Background(), 0, func(*batch.Entity) error { return nil }))
+			return errors.Join(upsert(c, 0, []string{"u000500"}, func(*batch.Entity) {}), s.Scan(context.Background(), 0, "", func(*batch.Entity) error { return nil }))
 		})
-		failed = append(failed, err)
-	}
-	for _, err := range failed {
-		if !errors.Is(err, errorfs.ErrInjected) {
-			t.Errorf("with a table that cannot be read: %v", err)
+		if finished && !errors.Is(err, errorfs.ErrInjected) || !finished && !strings.Contains(err.Error(), errorfs.ErrInjected.Error()) {
+			t.Errorf("with a table that cannot be read, finished: %t: %v", finished, err)
 		}
 	}
 	faulty.Store(false)
-	s = mustOpen(t, fs, p)
+	s = mustOpen(t, mem.CrashClone(vfs.CrashCloneCfg{}), p)
 	if got := dump(t, s); !slices.Equal(got, want) {
 		t.Errorf("after the faults %d keys differ from the %d before", len(got), len(want))
 	}
@@ -241,7 +270,7 @@ func TestFaults_CorruptValues(t *testing.T) {
 	c := s.Begin()
 	defer c.Discard()
 	_, loadErr := c.Load(0, []string{"u2"})
-	scanErr := s.Scan(context.Background(), 0, func(*batch.Entity) error { return nil })
+	scanErr := s.Scan(context.Background(), 0, "", func(*batch.Entity) error { return nil })
 	for name, err := range map[string]error{"load": loadErr, "scan": scanErr} {
 		if err == nil || !strings.Contains(err.Error(), `view users`) || !strings.Contains(err.Error(), `"u2"`) || !errors.Is(err, windows.ErrCorrupt) {
 			t.Errorf("%s of a corrupt entity: %v", name, err)

@@ -37,9 +37,10 @@ func TestValues_Golden(t *testing.T) {
 	})
 	pos := batch.Position{
 		Version:    features.Version{Generation: 2, Sequence: 300},
-		Partitions: []batch.PartitionPosition{{Partition: batch.Partition{Source: "events", Topic: "ad_events", Number: 1}, Next: 42, EventTime: windows.NoTime}},
+		Partitions: []batch.PartitionPosition{{Partition: batch.Partition{Source: "events", Topic: "ad_events", Number: 1}, TopicID: "70b1c", Next: 42, LeaderEpoch: 7, EventTime: windows.NoTime}},
 		Frontier:   2_000_000, Watermark: windows.NoTime, Clock: 3_000_000, Definitions: "0123456789abcdef",
 		Counters: batch.Counters{Events: 3, Reasons: map[string]int64{"type": 2, "late": 1}},
+		Opening:  batch.Opening{Parent: features.Version{Generation: 1, Sequence: 9}, Why: "reset", Frontier: 1, Watermark: 2, Until: 3, Definitions: "0ld"},
 	}
 	if err := errors.Join(err, c.Commit(context.Background(), pos)); err != nil {
 		t.Fatal(err)
@@ -47,8 +48,9 @@ func TestValues_Golden(t *testing.T) {
 	// entity value: format, flags, shape; generation, sequence, frontier, watermark − frontier, schema; until − frontier; timers − frontier; windows
 	want := []string{
 		`63 = 01` + hex.EncodeToString([]byte(`{"generation":2,"sequence":300,"frontier":2000000,"watermark":-9223372036854775808,"clock":3000000,"definitions":"0123456789abcdef",`+
-			`"partitions":[{"source":"events","topic":"ad_events","partition":1,"next":42,"event_time":-9223372036854775808}],`+
-			`"counters":{"events":3,"batches":0,"late":0,"dead_letter":0,"vectors_written":0,"reasons":{"late":1,"type":2}}}`)),
+			`"partitions":[{"source":"events","topic":"ad_events","partition":1,"topic_id":"70b1c","next":42,"leader_epoch":7,"event_time":-9223372036854775808}],`+
+			`"counters":{"events":3,"batches":0,"late":0,"dead_letter":0,"vectors_written":0,"reasons":{"late":1,"type":2}},`+
+			`"opening":{"parent_generation":1,"parent_sequence":9,"why":"reset","frontier":1,"watermark":2,"until":3,"definitions":"0ld"}}`)),
 		`73 7573657273 00 64656164     = 01 07 00   02 ac02 8092f401 bf843d 00 03 306c64   02                                 ` + windowsOf(p, 7),
 		`73 7573657273 00 706c61696e   = 01 00 00                                                                             ` + windowsOf(p, 0),
 		`73 7573657273 00 73686f776e   = 01 19 00   02 ac02 8092f401 bf843d 01                  8001 80ee8bfeffffffffff01      ` + windowsOf(p, 7),
@@ -141,27 +143,4 @@ func drawPlan(t *rapid.T) *batch.Plan {
 		})
 	}
 	return p
-}
-
-// FuzzDecode feeds the decoders bytes of all kinds: an error or a value, and never a panic.
-func FuzzDecode(f *testing.F) {
-	m, err := windows.Compile([]windows.Spec{spend}, 0)
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, seed := range []string{"", "01", "0107", "010700", "01070002ac028092f401bf843d000330", "0100ff", "010000ffffffffffffffffff01", "01ff00"} {
-		b, _ := hex.DecodeString(seed)
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if e, err := state.DecodeValue(b, m); err == nil && e.Windows == nil {
-			t.Errorf("DecodeValue(%x) gave neither windows nor an error", b)
-		}
-		if p, err := state.DecodePlan(features.Version{}, b); (err == nil) != (p != nil) {
-			t.Errorf("DecodePlan(%x) gave %v, error %v", b, p, err)
-		}
-		if p, err := state.DecodePosition(b); err != nil && p.Version != (features.Version{}) {
-			t.Errorf("DecodePosition(%x) gave %v beside error %v", b, p, err)
-		}
-	})
 }

@@ -139,7 +139,7 @@ func dump(tb testing.TB, s *state.Store) []string {
 func entitiesOf(tb testing.TB, s *state.Store, view int) map[string]batch.Entity {
 	tb.Helper()
 	found := map[string]batch.Entity{}
-	err := s.Scan(context.Background(), view, func(e *batch.Entity) error {
+	err := s.Scan(context.Background(), view, "", func(e *batch.Entity) error {
 		found[e.Text] = *e
 		return nil
 	})

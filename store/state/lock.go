@@ -19,6 +19,9 @@ import (
 // ownerFile says who holds the lock. It is for people: the lock itself is Pebble's, held by the operating system, and gone with the process.
 const ownerFile = "OWNER"
 
+// lockFile is the file that Pebble locks.
+const lockFile = "LOCK"
+
 // Owner is the process that has a directory open, as it told of itself.
 type Owner struct {
 	Name    string    `json:"name"` // Options.Owner
@@ -200,7 +203,7 @@ func removeMarkers(fsys vfs.FS, dir string, names []string) error {
 
 // harmless reports whether a file may stand in a directory that Highwater is to make its own: hidden files, a mount point's, and what a first opening that was cut short has left.
 func harmless(name string) bool {
-	if name == "LOCK" || name == ownerFile || name == "lost+found" {
+	if name == lockFile || name == ownerFile || name == "lost+found" {
 		return true
 	}
 	for _, prefix := range []string{".", "marker.", "MANIFEST-", "OPTIONS-", "CURRENT"} {

@@ -21,6 +21,9 @@ func (s *Store) View(name string) (*features.View, int) {
 	return bound.project.Views[v.index], v.index
 }
 
+// Project returns the project in force. It must not be changed.
+func (s *Store) Project() *features.Project { return s.bound.Load().project }
+
 // Entity returns one entity as committed. The caller owns what it gets.
 func (s *Store) Entity(view int, text string) (e *batch.Entity, found bool, err error) {
 	if err := s.usable(context.Background()); err != nil {
@@ -36,7 +39,7 @@ func (s *Store) Entity(view int, text string) (e *batch.Entity, found bool, err 
 		return nil, false, err
 	}
 	e = &batch.Entity{View: view, Text: text}
-	if err := decodeValue(value, v, e); err != nil {
+	if err := s.decode(value, v, e); err != nil {
 		return nil, false, fmt.Errorf("read entity: view %s, entity %q: %w", v.name, text, err)
 	}
 	return e, true, nil

@@ -27,6 +27,7 @@ const (
 	metaEntities    = "entities"     // JSON: how many entities each view has
 	metaShapes      = "shape/"       // + view, 00, number (4 bytes): JSON, see storedShape
 	metaDefinitions = "definitions/" // + hash: a definitions file's text
+	metaReset       = "reset"        // JSON: a reset that was asked for, see storedReset; absent for none
 )
 
 // storedShape is what gave a view's bytes their meaning for a while.
@@ -35,10 +36,14 @@ type storedShape struct {
 	Schema  string `json:"schema"`  // features.Schema.ID
 }
 
+// loadMeta reads what the directory says of itself, which must be that project's; "" for whose it may be. An empty one becomes the project's.
 func (s *Store) loadMeta(project string) error {
 	format, found, err := s.get(keys.Meta(metaFormat))
 	if err != nil {
 		return fmt.Errorf("read format version: %w", err)
+	}
+	if !found && project == "" {
+		return fmt.Errorf("data directory %s holds no state yet", s.dir)
 	}
 	if !found {
 		return s.create(project)
@@ -52,7 +57,7 @@ func (s *Store) loadMeta(project string) error {
 	if err != nil {
 		return fmt.Errorf("read project name: %w", err)
 	}
-	if string(name) != project {
+	if project != "" && string(name) != project {
 		return fmt.Errorf("data directory %s holds the state of project %q, and the definitions are of project %q: name another directory, or the definitions that belong to it", s.dir, name, project)
 	}
 	id, _, err := s.get(keys.Meta(metaLog))
@@ -60,7 +65,7 @@ func (s *Store) loadMeta(project string) error {
 		return fmt.Errorf("read plan log's id: %w", err)
 	}
 	s.plans.id = string(id)
-	return errors.Join(s.loadCounts(), s.loadShapes())
+	return errors.Join(s.loadCounts(), s.loadShapes(), s.loadReset())
 }
 
 // create makes an empty store Highwater's own.
@@ -79,13 +84,13 @@ func (s *Store) create(project string) error {
 	if s.readOnly {
 		return fmt.Errorf("data directory %s holds no state yet", s.dir)
 	}
-	var random [8]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return fmt.Errorf("make plan log's id: %w", err)
+	id, err := newLogID()
+	if err != nil {
+		return err
 	}
-	s.plans.id = hex.EncodeToString(random[:])
+	s.plans.id = id
 	b := s.db.NewBatch()
-	defer b.Close()
+	defer s.release(b)
 	err = errors.Join(
 		b.Set(keys.Meta(metaFormat), strconv.AppendInt(nil, formatVersion, 10), nil),
 		b.Set(keys.Meta(metaProject), []byte(project), nil),
@@ -97,6 +102,15 @@ func (s *Store) create(project string) error {
 	s.shapes = map[string][]storedShape{}
 	s.counts.Store(&map[string]int64{})
 	return nil
+}
+
+// newLogID makes a plan log's id.
+func newLogID() (string, error) {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return "", fmt.Errorf("make plan log's id: %w", err)
+	}
+	return hex.EncodeToString(random[:]), nil
 }
 
 func (s *Store) loadCounts() error {

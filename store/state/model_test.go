@@ -245,7 +245,7 @@ func (r *run) check(t *rapid.T) {
 	for i, v := range r.p.Views {
 		want := r.now.as(v)
 		var texts []string
-		err := r.s.Scan(context.Background(), i, func(e *batch.Entity) error {
+		err := r.s.Scan(context.Background(), i, "", func(e *batch.Entity) error {
 			texts = append(texts, e.Text)
 			if w, known := want[e.Text]; known {
 				r.same(v, e, e.Text, w)

@@ -173,7 +173,7 @@ func TestOpen_RefusesShapesThatCannotGoOn(t *testing.T) {
 	commit(t, s, p, 2, "u1") // all is as it was
 	mustClose(t, s)
 	_, err = state.Open("data", changed, state.Options{FS: fs})
-	for _, part := range []string{"data", "feature view users", "spend", "rename the feature", "new data directory"} {
+	for _, part := range []string{"data", "feature view users", "spend", "rename the feature", "highwater reset"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("open with a changed feature: %v; want it to say %q", err, part)
 		}
@@ -218,7 +218,7 @@ func TestOpen_RefusesDefinitionsThatMeanSomethingElse(t *testing.T) {
 	mustClose(t, s)
 	changed := parsed(t, strings.Replace(definitions, "'click'", "'view'", 1))
 	_, err := state.Open("data", changed, state.Options{FS: fs})
-	for _, part := range []string{"users", "clicks_30m", `"click"`, `"view"`, "rename the feature, or begin a new generation"} {
+	for _, part := range []string{"users", "clicks_30m", `"click"`, `"view"`, "it takes a new generation", "rename the feature, or begin a new generation"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("open with another filter: %v; want it to say %q", err, part)
 		}
@@ -273,7 +273,7 @@ func TestClosed_GivesErrors(t *testing.T) {
 	_, leftErr := left.Load(0, []string{"u1"})
 	for name, err := range map[string]error{
 		"Load": loadErr, "Next": nextErr, "Append": planErr, "After": afterErr, "Definitions": textErr, "Entity": entityErr, "FirstTimer": firstErr, "Load of a change left open": leftErr,
-		"Commit": s.Begin().Commit(ctx, at(2)), "Due": s.Due(batch.ByFrontier, windows.Never, nil), "Scan": s.Scan(ctx, 0, nil), "Dump": s.Dump(nil), "Rebind": s.Rebind(p), "CopyPlans": s.CopyPlans(s),
+		"Commit": s.Begin().Commit(ctx, at(2)), "Due": s.Due(batch.ByFrontier, windows.Never, nil), "Scan": s.Scan(ctx, 0, "", nil), "Dump": s.Dump(nil), "Rebind": s.Rebind(p), "CopyPlans": s.CopyPlans(s),
 	} {
 		if err == nil {
 			t.Errorf("%s of a closed state gives no error", name)

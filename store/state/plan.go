@@ -80,7 +80,9 @@ func decodePlan(v features.Version, value []byte) (*batch.Plan, error) {
 		return nil, fmt.Errorf("plan %v: %w", v, r.errorOr(fmt.Errorf("format %d is not known", format)))
 	}
 	p := &batch.Plan{Version: v}
-	p.Final = r.byte()&flagFinal != 0
+	flags := r.byte()
+	r.refuse(flags&^flagFinal != 0)
+	p.Final = flags&flagFinal != 0
 	p.Clock = r.varint()
 	p.Definitions = r.text()
 	n := r.uvarint()
@@ -104,15 +106,17 @@ func decodePlan(v features.Version, value []byte) (*batch.Plan, error) {
 
 func (r *reader) slice(before batch.Partition) (s batch.Slice) {
 	flags := r.byte()
+	r.refuse(flags&^(flagIdle|flagSameTopic) != 0)
 	s.Idle = flags&flagIdle != 0
 	s.Partition = before
 	if flags&flagSameTopic == 0 {
 		s.Partition.Source, s.Partition.Topic = r.text(), r.text()
+		r.refuse(s.Partition.Source == before.Source && s.Partition.Topic == before.Topic)
 	}
-	s.Partition.Number = int32(r.varint())
+	s.Partition.Number = r.int32()
 	s.Start = r.varint()
 	s.End = s.Start + r.varint()
 	s.LogEnd = s.End + r.varint()
-	s.LeaderEpoch = int32(r.varint())
+	s.LeaderEpoch = r.int32()
 	return s
 }

@@ -26,7 +26,7 @@ func (l planLog) ID() string {
 	return l.s.plans.id
 }
 
-// Append makes p durable, with its definitions where no plan named them before, and returns the plan that won its version (I2).
+// Append makes p durable, with its definitions where no plan named them before, and returns the plan that won its version (I2). It refuses with a [*batch.FullError], having written nothing, while the disk has no room to spare.
 func (l planLog) Append(ctx context.Context, p *batch.Plan) (*batch.Plan, error) {
 	s := l.s
 	if err := s.usable(ctx); err != nil {
@@ -42,11 +42,17 @@ func (l planLog) Append(ctx context.Context, p *batch.Plan) (*batch.Plan, error)
 		return nil, fmt.Errorf("append plan %v: the state is at %v already", p.Version, at.Version)
 	}
 	b := s.db.NewBatch()
-	defer b.Close()
+	defer s.release(b)
 	if err := s.writeDefinitions(b, p.Definitions); err != nil {
 		return nil, fmt.Errorf("append plan %v: %w", p.Version, err)
 	}
-	err = errors.Join(b.Set(keys.AppendPlan(nil, p.Version), appendPlan(nil, p), nil), s.db.Apply(b, pebble.Sync))
+	if err := s.disk.room(int64(b.Len())); err != nil {
+		return nil, fmt.Errorf("append plan %v: %w", p.Version, err)
+	}
+	err = b.Set(keys.AppendPlan(nil, p.Version), appendPlan(nil, p), nil)
+	if err == nil {
+		err = s.apply(ctx, b)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("append plan %v: %w", p.Version, err)
 	}

@@ -23,12 +23,25 @@ type storedPosition struct {
 	Definitions string            `json:"definitions"`
 	Partitions  []storedPartition `json:"partitions"`
 	Counters    batch.Counters    `json:"counters"`
+	Opening     *storedOpening    `json:"opening,omitempty"` // of generations above the first
+}
+
+type storedOpening struct {
+	ParentGeneration uint32 `json:"parent_generation"`
+	ParentSequence   uint64 `json:"parent_sequence"`
+	Why              string `json:"why"`
+	Frontier         int64  `json:"frontier"`
+	Watermark        int64  `json:"watermark"`
+	Until            int64  `json:"until"`
+	Definitions      string `json:"definitions"`
 }
 
 type storedPartition struct {
 	batch.Partition
-	Next      int64 `json:"next"`
-	EventTime int64 `json:"event_time"`
+	TopicID     string `json:"topic_id,omitempty"`
+	Next        int64  `json:"next"`
+	LeaderEpoch *int32 `json:"leader_epoch,omitempty"` // absent where not known
+	EventTime   int64  `json:"event_time"`
 }
 
 func encodePosition(p batch.Position) ([]byte, error) {
@@ -37,7 +50,14 @@ func encodePosition(p batch.Position) ([]byte, error) {
 		Frontier: p.Frontier, Watermark: p.Watermark, Clock: p.Clock, Definitions: p.Definitions, Counters: p.Counters,
 	}
 	for _, pp := range p.Partitions {
-		sp.Partitions = append(sp.Partitions, storedPartition{pp.Partition, pp.Next, pp.EventTime})
+		stored := storedPartition{Partition: pp.Partition, TopicID: pp.TopicID, Next: pp.Next, EventTime: pp.EventTime}
+		if pp.LeaderEpoch >= 0 {
+			stored.LeaderEpoch = &pp.LeaderEpoch
+		}
+		sp.Partitions = append(sp.Partitions, stored)
+	}
+	if o := p.Opening; o != (batch.Opening{}) {
+		sp.Opening = &storedOpening{ParentGeneration: o.Parent.Generation, ParentSequence: o.Parent.Sequence, Why: o.Why, Frontier: o.Frontier, Watermark: o.Watermark, Until: o.Until, Definitions: o.Definitions}
 	}
 	text, err := json.Marshal(sp)
 	return append([]byte{positionFormat}, text...), err
@@ -56,7 +76,14 @@ func decodePosition(value []byte) (p batch.Position, err error) {
 		Frontier: sp.Frontier, Watermark: sp.Watermark, Clock: sp.Clock, Definitions: sp.Definitions, Counters: sp.Counters,
 	}
 	for _, pp := range sp.Partitions {
-		p.Partitions = append(p.Partitions, batch.PartitionPosition{Partition: pp.Partition, Next: pp.Next, EventTime: pp.EventTime})
+		at := batch.PartitionPosition{Partition: pp.Partition, TopicID: pp.TopicID, Next: pp.Next, LeaderEpoch: -1, EventTime: pp.EventTime}
+		if pp.LeaderEpoch != nil {
+			at.LeaderEpoch = *pp.LeaderEpoch
+		}
+		p.Partitions = append(p.Partitions, at)
+	}
+	if o := sp.Opening; o != nil {
+		p.Opening = batch.Opening{Parent: features.Version{Generation: o.ParentGeneration, Sequence: o.ParentSequence}, Why: o.Why, Frontier: o.Frontier, Watermark: o.Watermark, Until: o.Until, Definitions: o.Definitions}
 	}
 	return p, nil
 }

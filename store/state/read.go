@@ -78,13 +78,13 @@ func (s *Store) eachTimerFrom(clock batch.TimerClock, from int64, f func(at int6
 		return err
 	})
 	if err != nil && !errors.Is(err, errEnough) {
-		return fmt.Errorf("read timers: %w", err)
+		return fmt.Errorf("read timers: %w", s.disk.explain(err))
 	}
 	return nil
 }
 
-// Scan calls each for every entity of a view, in the order of their texts, as committed when it began. The entity is lent until each returns. It may run beside everything else, and leaves the cache alone.
-func (s *Store) Scan(ctx context.Context, viewIndex int, each func(*batch.Entity) error) error {
+// Scan calls each for every entity of a view whose text is beyond after, in the order of their texts, as committed when it began. The entity is lent until each returns. It may run beside everything else, and leaves the cache alone.
+func (s *Store) Scan(ctx context.Context, viewIndex int, after string, each func(*batch.Entity) error) error {
 	if err := s.usable(ctx); err != nil {
 		return fmt.Errorf("scan entities: %w", err)
 	}
@@ -94,9 +94,13 @@ func (s *Store) Scan(ctx context.Context, viewIndex int, each func(*batch.Entity
 	}
 	v := bound.views[viewIndex]
 	var fromEach error
-	err := s.each(v.lower, v.upper, func(k, value []byte) error {
+	lower := v.lower
+	if after != "" {
+		lower = append(keys.AppendState(nil, v.name, after), 0)
+	}
+	err := s.each(lower, v.upper, func(k, value []byte) error {
 		e := &batch.Entity{View: v.index, Text: string(k[len(v.lower):])}
-		if err := decodeValue(value, v, e); err != nil {
+		if err := s.decode(value, v, e); err != nil {
 			return fmt.Errorf("entity %q: %w", e.Text, err)
 		}
 		if fromEach = each(e); fromEach != nil {
@@ -108,7 +112,7 @@ func (s *Store) Scan(ctx context.Context, viewIndex int, each func(*batch.Entity
 		return fromEach
 	}
 	if err != nil {
-		return fmt.Errorf("scan entities: view %s: %w", v.name, err)
+		return fmt.Errorf("scan entities: view %s: %w", v.name, s.disk.explain(err))
 	}
 	return nil
 }
@@ -126,7 +130,7 @@ func (s *Store) Dump(each func(key, value []byte) error) error {
 	timerLower, timerUpper := keys.TimerSpace()
 	for _, bounds := range [][2][]byte{{position, append(position, 0)}, {stateLower, stateUpper}, {timerLower, timerUpper}} {
 		if err := eachIn(snapshot, bounds[0], bounds[1], each); err != nil {
-			return fmt.Errorf("dump state: %w", err)
+			return fmt.Errorf("dump state: %w", s.disk.explain(err))
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"highwater/batch"
 	"highwater/features"
@@ -31,7 +32,10 @@ const (
 	flagsKnown    = flagTimer<<batch.TimerClocks - 1
 )
 
-var errShort = errors.New("it ends too soon")
+var (
+	errShort = errors.New("it ends too soon")
+	errOdd   = errors.New("it is not as it would have been written") // every value has one encoding: what has another was not written by us, or is damaged
+)
 
 // appendValue appends an entity's value to dst.
 func appendValue(dst []byte, v *view, e *batch.Entity) []byte {
@@ -97,6 +101,7 @@ func decodeValue(value []byte, v *view, e *batch.Entity) error {
 		e.Timers[clock] = windows.Never
 		if flags&(flagTimer<<clock) != 0 {
 			e.Timers[clock] = r.varint() + e.Published.Frontier
+			r.refuse(e.Timers[clock] == windows.Never)
 		}
 	}
 	if r.err != nil {
@@ -110,7 +115,7 @@ func decodeValue(value []byte, v *view, e *batch.Entity) error {
 func (r *reader) published(flags byte, v *view, p *batch.Published) error {
 	*p = batch.Published{Tombstone: flags&flagTombstone != 0}
 	if flags&flagPublished != 0 {
-		p.Version = features.Version{Generation: uint32(r.uvarint()), Sequence: r.uvarint()}
+		p.Version = features.Version{Generation: r.uint32(), Sequence: r.uvarint()}
 		p.Frontier = r.varint()
 		p.Watermark = r.varint() + p.Frontier
 		n := r.uvarint()
@@ -125,7 +130,9 @@ func (r *reader) published(flags byte, v *view, p *batch.Published) error {
 	}
 	if flags&flagUntil != 0 {
 		p.Until = r.varint() + p.Frontier
+		r.refuse(p.Until == 0)
 	}
+	r.refuse((flags&flagPublished == 0) != (*p == batch.Published{}))
 	return r.err
 }
 
@@ -158,9 +165,16 @@ func (r *reader) errorOr(err error) error {
 	return err
 }
 
+// refuse makes an error of what the encoder would not have written.
+func (r *reader) refuse(odd bool) {
+	if odd && r.err == nil {
+		r.b, r.err = nil, errOdd
+	}
+}
+
 func (r *reader) byte() byte {
 	if len(r.b) == 0 {
-		r.err = errShort
+		r.err = r.errorOr(errShort)
 		return 0
 	}
 	x := r.b[0]
@@ -171,27 +185,36 @@ func (r *reader) byte() byte {
 func (r *reader) uvarint() uint64 {
 	x, n := binary.Uvarint(r.b)
 	if n <= 0 {
-		r.b, r.err = nil, errShort
+		r.b, r.err = nil, r.errorOr(errShort)
 		return 0
 	}
+	odd := n > 1 && r.b[n-1] == 0 // longer than it need be
 	r.b = r.b[n:]
+	r.refuse(odd)
 	return x
 }
 
+func (r *reader) uint32() uint32 {
+	x := r.uvarint()
+	r.refuse(x > math.MaxUint32)
+	return uint32(x)
+}
+
+func (r *reader) int32() int32 {
+	x := r.varint()
+	r.refuse(x != int64(int32(x)))
+	return int32(x)
+}
+
 func (r *reader) varint() int64 {
-	x, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.b, r.err = nil, errShort
-		return 0
-	}
-	r.b = r.b[n:]
-	return x
+	x := r.uvarint()
+	return int64(x>>1) ^ -int64(x&1) // as encoding/binary has it
 }
 
 func (r *reader) text() string {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {
-		r.b, r.err = nil, errShort
+		r.b, r.err = nil, r.errorOr(errShort)
 		return ""
 	}
 	s := string(r.b[:n])

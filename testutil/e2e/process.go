@@ -71,6 +71,9 @@ func (p *Process) Kill() { _ = p.cmd.Process.Kill() }
 // Terminate asks the process to stop, as an orchestrator does.
 func (p *Process) Terminate() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
 
+// Hangup asks the process to read its settings again.
+func (p *Process) Hangup() { _ = p.cmd.Process.Signal(syscall.SIGHUP) }
+
 // Ended returns a channel that is closed once the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
@@ -84,6 +87,9 @@ func (p *Process) Wait() int {
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
+
+// PID returns the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Stdout returns what the process has written to its standard output so far.
 func (p *Process) Stdout() string { return p.out.text() }

@@ -148,6 +148,19 @@ func (w *World) Entities() int {
 	return n
 }
 
+// Expired returns how many entities have outlived their view's ttl: readers see OUTSIDE_MAX_AGE, and the store holds a tombstone.
+func (w *World) Expired() int {
+	n := 0
+	for i, v := range w.Project.Views {
+		for _, e := range w.views[i] {
+			if oracle.Expired(e.events, v.TTL.Microseconds(), w.Frontier()) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // Check asks for every feature of every entity of every view, and compares each with what it must be, as must each as_of, which is the frontier's. It returns how many values it has compared.
 func (w *World) Check(tb testing.TB, c Client, final bool) (compared int) {
 	tb.Helper()

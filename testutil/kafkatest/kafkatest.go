@@ -24,6 +24,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"highwater/testutil/ports"
 )
 
 const (
@@ -49,9 +51,7 @@ type Broker struct {
 // Start starts a broker with an empty log, which ends with the test. It skips the test unless HIGHWATER_INTEGRATION is 1, and fails it when the broker cannot start.
 func Start(t testing.TB) *Broker {
 	t.Helper()
-	if os.Getenv(integrationVariable) != "1" {
-		t.Skipf("needs a real Kafka broker: set %s=1 to run it (make integration)", integrationVariable)
-	}
+	skipUnlessIntegration(t)
 	b, err := New(t.TempDir())
 	if err != nil {
 		t.Fatalf("start a Kafka broker: %v", err)
@@ -62,6 +62,13 @@ func Start(t testing.TB) *Broker {
 		}
 	})
 	return b
+}
+
+func skipUnlessIntegration(t testing.TB) {
+	t.Helper()
+	if os.Getenv(integrationVariable) != "1" {
+		t.Skipf("needs a real Kafka broker: set %s=1 to run it (make integration)", integrationVariable)
+	}
 }
 
 // New starts a broker that keeps its log in dir, an empty directory, for tests that share one beyond a test. The caller must Close it.
@@ -83,20 +90,24 @@ func New(dir string) (*Broker, error) {
 // Addr is the broker's HOST:PORT, the same whenever it runs.
 func (b *Broker) Addr() string { return b.addr }
 
-// format writes the broker's settings, on free ports, and makes its storage.
-func (b *Broker) format() error {
-	ports, err := freePorts(2)
+// format writes the broker's settings, on free ports, and makes its storage. more is further settings, and what is to be filled in there.
+func (b *Broker) format(more ...string) error {
+	free, err := freePorts(2)
 	if err != nil {
 		return err
 	}
-	b.addr = net.JoinHostPort("127.0.0.1", ports[0])
-	settings := strings.NewReplacer("${PORT}", ports[0], "${CONTROLLER}", ports[1], "${DATA}", filepath.Join(b.dir, "data")).Replace(brokerProperties)
+	b.addr = net.JoinHostPort("127.0.0.1", free[0])
+	settings, fill := brokerProperties, []string{"${PORT}", free[0], "${CONTROLLER}", free[1], "${DATA}", filepath.Join(b.dir, "data")}
+	if len(more) > 0 {
+		settings, fill = settings+more[0], append(fill, more[1:]...) // of a setting that is there twice the last one counts
+	}
+	settings = strings.NewReplacer(fill...).Replace(settings)
 	if err := os.WriteFile(b.path("broker.properties"), []byte(settings), 0o644); err != nil {
 		return err
 	}
 	id := make([]byte, 16)
 	rand.Read(id)
-	out, err := b.java("kafka.tools.StorageTool", "format", "-t", base64.RawURLEncoding.EncodeToString(id), "-c", b.path("broker.properties")).CombinedOutput()
+	out, err := b.java("kafka.tools.StorageTool", "format", "--cluster-id="+base64.RawURLEncoding.EncodeToString(id), "-c", b.path("broker.properties")).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("format the broker's storage: %w\n%s", err, out)
 	}
@@ -256,18 +267,13 @@ func (b *Broker) DeleteRecords(topic string, partition int32, before int64) erro
 
 // freePorts returns ports of loopback that nobody listens on.
 func freePorts(n int) ([]string, error) {
-	var ports []string
+	var free []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, err := ports.Free()
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return nil, err
-		}
-		ports = append(ports, port)
+		free = append(free, strings.TrimPrefix(addr, "127.0.0.1:"))
 	}
-	return ports, nil
+	return free, nil
 }

@@ -4,32 +4,38 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"highwater/testutil/ports"
 )
 
 // Integration is the environment variable that asks for real servers.
 const Integration = "HIGHWATER_INTEGRATION"
 
 // patience bounds every wait for a server.
-const patience = 20 * time.Second
+const patience = time.Minute
 
-// Server is a redis-server process that keeps nothing on disk. It ends with the test that started it.
+// Server is a redis-server process. It keeps nothing on disk but what [Server.Snapshot] writes, and ends with the test that started it.
 type Server struct {
 	Addr string // host:port
 
-	binary string
-	args   []string
-	cmd    *exec.Cmd
+	binary   string
+	args     []string
+	dir      string
+	password string // of the default user; "" for none
+	tls      *Certificates
+	ready    string // what it logs when it can be used
+	cmd      *exec.Cmd
 
 	mu    sync.Mutex    // guards what follows
 	lines []string      // what it has logged since it was started
@@ -37,14 +43,22 @@ type Server struct {
 	ended bool          // the log has ended, and so has the process
 }
 
+const readyLine = "Ready to accept connections"
+
 // Start runs a redis-server on a free port of the loopback interface until the test ends. Further arguments go to redis-server: "--maxmemory-policy", "allkeys-lru".
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	binary := required(tb)
-	const tries = 5 // the port was free a moment ago; another process may have taken it since
+	return run(tb, func() *Server { return newServer(tb, binary, args) })
+}
+
+// run starts what make makes, which must be another one each time: its port was free a moment ago, and another process may have taken it since.
+func run(tb testing.TB, make func() *Server) *Server {
+	tb.Helper()
+	const tries = 5
 	for try := 1; ; try++ {
-		s := newServer(tb, binary, args)
-		err := s.start("Ready to accept connections")
+		s := make()
+		err := s.start(s.ready)
 		if err == nil {
 			tb.Cleanup(s.Stop)
 			return s
@@ -71,18 +85,18 @@ func required(tb testing.TB) string {
 func newServer(tb testing.TB, binary string, args []string) *Server {
 	tb.Helper()
 	port := freePort(tb)
-	base := []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--save", "", "--appendonly", "no", "--dir", tb.TempDir()}
-	return &Server{Addr: fmt.Sprintf("127.0.0.1:%d", port), binary: binary, args: append(base, args...)}
+	dir := tb.TempDir()
+	base := []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", dir, "--repl-diskless-sync-delay", "0"}
+	return &Server{Addr: "127.0.0.1:" + port, binary: binary, args: append(base, args...), dir: dir, password: argument(args, "--requirepass"), ready: readyLine}
 }
 
-func freePort(tb testing.TB) int {
+func freePort(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := ports.Free()
 	if err != nil {
-		tb.Fatalf("find a free port: %v", err)
+		tb.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return strings.TrimPrefix(addr, "127.0.0.1:")
 }
 
 // start runs the process and waits until it logs ready.
@@ -166,68 +180,92 @@ func (s *Server) Stop() {
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	s.Stop()
-	if err := s.start("Ready to accept connections"); err != nil {
+	if err := os.Remove(s.snapshot()); err != nil && !os.IsNotExist(err) {
+		tb.Fatal(err)
+	}
+	s.again(tb, s.ready)
+}
+
+// Snapshot writes what the server holds to its disk.
+func (s *Server) Snapshot(tb testing.TB) {
+	tb.Helper()
+	must(tb, s.Client(tb).Save(context.Background()).Err())
+}
+
+// RestartFromSnapshot kills the server and starts it again on the same address, with what it held at its last [Server.Snapshot]. It returns when the server has logged ready: "" for when it can be used.
+func (s *Server) RestartFromSnapshot(tb testing.TB, ready string, args ...string) {
+	tb.Helper()
+	s.Stop()
+	if _, err := os.Stat(s.snapshot()); err != nil {
+		tb.Fatal(err)
+	}
+	s.args = append(s.args, args...)
+	if ready == "" {
+		ready = s.ready
+	}
+	s.again(tb, ready)
+}
+
+func (s *Server) snapshot() string { return filepath.Join(s.dir, "dump.rdb") }
+
+func (s *Server) again(tb testing.TB, ready string) {
+	tb.Helper()
+	if err := s.start(ready); err != nil {
 		tb.Fatalf("restart redis-server: %v", err)
 	}
+}
+
+// Pause hangs the process, which keeps its connections and answers nothing, until [Server.Resume].
+func (s *Server) Pause(tb testing.TB) {
+	tb.Helper()
+	must(tb, s.cmd.Process.Signal(syscall.SIGSTOP))
+}
+
+// Resume lets a process go on that [Server.Pause] has hung.
+func (s *Server) Resume(tb testing.TB) {
+	tb.Helper()
+	must(tb, s.cmd.Process.Signal(syscall.SIGCONT))
 }
 
 // Client returns a client of the server, closed when the test ends.
 func (s *Server) Client(tb testing.TB) *redis.Client {
 	tb.Helper()
-	c := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true})
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, Password: s.password, TLSConfig: s.tls.client(tb), DisableIdentity: true})
 	tb.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
-// Cluster is three primaries, without replicas, that share all slots.
-type Cluster struct {
-	Nodes []*Server
-	Addrs []string // of Nodes
-}
-
-// StartCluster runs a Redis Cluster of three primaries until the test ends.
-func StartCluster(tb testing.TB) *Cluster {
-	tb.Helper()
-	required(tb)
-	const nodes, slots = 3, 16384
-	c := &Cluster{}
-	for range nodes {
-		s := Start(tb, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(tb)), "--cluster-node-timeout", "5000")
-		c.Nodes, c.Addrs = append(c.Nodes, s), append(c.Addrs, s.Addr)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for i, s := range c.Nodes {
-		client := s.Client(tb)
-		must(tb, client.Do(ctx, "cluster", "set-config-epoch", i+1).Err())
-		must(tb, client.ClusterAddSlotsRange(ctx, i*slots/nodes, (i+1)*slots/nodes-1).Err())
-		host, port, _ := strings.Cut(c.Nodes[0].Addr, ":")
-		bus := argument(c.Nodes[0].args, "--cluster-port")
-		if i > 0 {
-			must(tb, client.Do(ctx, "cluster", "meet", host, port, bus).Err())
-		}
-	}
-	for _, s := range c.Nodes {
-		must(tb, s.waitLine("Cluster state changed: ok"))
-	}
-	return c
-}
-
-// Client returns a client of the cluster, closed when the test ends.
-func (c *Cluster) Client(tb testing.TB) *redis.ClusterClient {
-	tb.Helper()
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: slices.Clone(c.Addrs), DisableIdentity: true})
-	tb.Cleanup(func() { _ = client.Close() })
-	return client
-}
-
+// argument returns the value of a command line's setting, "" where it has none.
 func argument(args []string, name string) string {
-	for i := range args[:len(args)-1] {
-		if args[i] == name {
-			return args[i+1]
-		}
+	if i := slices.Index(args, name); i >= 0 && i+1 < len(args) {
+		return args[i+1]
 	}
 	return ""
+}
+
+// Eventually calls try until it returns nil. What it waits for is bound to happen; where it does not, the test fails.
+func Eventually(tb testing.TB, what string, try func() error) {
+	tb.Helper()
+	eventually(tb, what, func(context.Context) error { return try() })
+}
+
+func eventually(tb testing.TB, what string, try func(ctx context.Context) error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			tb.Fatalf("waited %s for %s: %v", patience, what, err)
+		}
+	}
 }
 
 func must(tb testing.TB, err error) {

@@ -41,15 +41,21 @@ type Options struct {
 type Broker struct {
 	cluster *kfake.Cluster
 	addrs   []string
-	lock    *os.File // nil in memory
+	lock    *os.File      // nil in memory
+	closing chan struct{} // closed by Close
+
+	disturbed disturbances
 }
 
 // Start starts a broker with what the directory holds. The caller must Close it.
 func Start(o Options) (*Broker, error) {
-	b := &Broker{}
+	b := &Broker{closing: make(chan struct{})}
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
-		kfake.ListenFn(o.listen),
+		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
+			l, err := o.listen(network)
+			return listener{l, b}, err
+		}),
 		kfake.BrokerConfigs(map[string]string{"message.max.bytes": maxMessageBytes}),
 	}
 	if o.Log != nil {
@@ -67,13 +73,13 @@ func Start(o Options) (*Broker, error) {
 		return nil, errors.Join(fmt.Errorf("start the embedded Kafka broker: %w", err), b.unlock())
 	}
 	b.cluster, b.addrs = cluster, cluster.ListenAddrs()
-	if err := b.create(o); err != nil {
+	if err := errors.Join(b.create(o), b.endHanging(o.Topics)); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
 }
 
-func (o Options) listen(network, _ string) (net.Listener, error) {
+func (o Options) listen(network string) (net.Listener, error) {
 	if o.Listen == "" {
 		return net.Listen(network, "127.0.0.1:0")
 	}
@@ -111,6 +117,7 @@ func (b *Broker) Addrs() []string { return slices.Clone(b.addrs) }
 
 // Close stops the broker and lets the directory go. It must be called once.
 func (b *Broker) Close() error {
+	close(b.closing)
 	b.cluster.Close()
 	return b.unlock()
 }

@@ -150,6 +150,77 @@ func TestStart_SurvivesKill(t *testing.T) {
 	}
 }
 
+// A transaction that is open when the process is killed is aborted, for every reader and after every further start, and hides nothing that the same producer commits later.
+func TestStart_EndsWhatWasOpen(t *testing.T) {
+	dir := t.TempDir()
+	o := embedded.Options{DataDir: dir, Topics: map[string]int{"events": 1}}
+	want := ""
+	for life := range 3 {
+		transactions(t, start(t, o), fmt.Sprintf("kept-%d", life), fmt.Sprintf("lost-%d", life))
+		dir = copied(t, dir) // as a process that is killed leaves it: the broker that runs never gets to close it
+		o.DataDir = dir
+		want += fmt.Sprintf("kept-%d ", life)
+		b := start(t, o)
+		if got := committed(t, b); got != want {
+			t.Fatalf("after life %d readers see %q, want %q", life, got, want)
+		}
+		closed(t, b)
+	}
+}
+
+// transactions commits one record, and leaves a transaction open with another. The broker is closed at the test's end.
+func transactions(t *testing.T, b *embedded.Broker, keep, lose string) {
+	t.Helper()
+	t.Cleanup(func() { closed(t, b) })
+	c := client(t, b, kgo.TransactionalID("loader"))
+	for _, value := range []string{keep, lose} {
+		if err := c.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		produce(t, c, 0, value)
+		if value == keep {
+			if err := c.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// copied copies a directory that is in use.
+func copied(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// committed returns what a reader of committed records finds, up to the log's end.
+func committed(t *testing.T, b *embedded.Broker) (values string) {
+	t.Helper()
+	c := client(t, b, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"events": {0: kgo.NewOffset().At(0)}}), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	ends, err := kadm.NewClient(c).ListCommittedOffsets(t.Context(), "events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, _ := ends.Lookup("events", 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for next := int64(0); next < end.Offset; {
+		fetches := c.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("at offset %d of %d: %v", next, end.Offset, err)
+		}
+		for _, r := range fetches.Records() {
+			if next = r.Offset + 1; !r.Attrs.IsControl() {
+				values += string(r.Value) + " "
+			}
+		}
+	}
+	return values
+}
+
 // killedAfter runs a process that writes numbers from where the log ends, and kills it when it has said that so many are acknowledged. It returns how many there were in the end.
 func killedAfter(t *testing.T, dir string, enough int) int {
 	t.Helper()
@@ -205,5 +276,25 @@ func child(dir string) {
 			os.Exit(1)
 		}
 		fmt.Println(n + 1)
+	}
+}
+
+// A broker that hangs answers nothing for as long, and then everything.
+func TestDisturb_Hangs(t *testing.T) {
+	b := start(t, embedded.Options{Topics: map[string]int{"events": 1}})
+	defer closed(t, b)
+	c := client(t, b)
+	produce(t, c, 0, "one")
+	const long = 80 * time.Millisecond
+	begun := time.Now()
+	if err := b.Disturb(embedded.Disturbance{Act: embedded.Hang, For: long}); err != nil {
+		t.Fatal(err)
+	}
+	produce(t, c, 0, "two")
+	if took := time.Since(begun); took < long {
+		t.Errorf("a record was acknowledged after %v by a broker that hangs for %v", took, long)
+	}
+	if got := first(t, b, 0, 2); strings.Join(got, " ") != "one two" {
+		t.Errorf("there is %v", got)
 	}
 }

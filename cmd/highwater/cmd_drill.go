@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"highwater/features"
+)
+
+type drillCommand struct {
+	redisFlags
+	kafkaFlags
+	Example     string   `help:"The shipped example to drill when no definitions are given: ads, logs or surge." default:"ads" enum:"ads,logs,surge"`
+	Definitions string   `help:"Definitions file of your own." type:"path" placeholder:"FILE"`
+	Events      []string `help:"Events to drill with, as [SOURCE=]FILE with .csv or .jsonl, also .gz; repeatable." placeholder:"[SOURCE=]FILE" sep:"none"`
+	Rounds      int      `help:"How many rounds: each takes the events through from the first to the last, on a directory of its own." default:"10"`
+	Seed        *uint64  `help:"What everything is drawn from: of the first round; each further one has the next number. Another one each time if not given." placeholder:"N"`
+	Kills       int      `help:"Kills a round at most." default:"8"`
+	Partitions  int      `help:"Partitions of each topic." default:"1"`
+	DataDir     string   `help:"Drill in a new directory below this one, which is removed again unless something differed: name the disk that the worker will use. The system's temporary directory if not given." type:"path" placeholder:"DIR"`
+	JSON        bool     `name:"json" help:"Print one line of JSON."`
+}
+
+func (c *drillCommand) Help() string {
+	return `Each round runs a worker, as a process of its own, over your events, and kills it (kill -9) again and again: at a stated step of the protocol, at a stated call to Redis, at any moment. Meanwhile calls fail or take long, connections
+to Redis drop, Redis refuses, fails over without its last writes, or comes back empty. In the end every value must be that of a run left alone, every byte of Redis and of the state that of a clean execution of the round's recorded plans
+in an empty directory, and nobody who read meanwhile may ever have seen a vector go back. docs/operations/drill.md says how to read the table.
+
+Kafka and Redis run inside this process. With --kafka and --redis yours are used, under topics and a project name made up for the drill, which are removed again; nothing that was there is touched. What is killed is the worker alone.
+
+Examples:
+  highwater drill
+  highwater drill --example surge --rounds 50 --seed 7
+  highwater drill --definitions my.yaml --events clicks.csv.gz --rounds 20`
+}
+
+// errDiffers is a drill's verdict that something was not as promised. What it was has been printed.
+var errDiffers = errors.New("the drill has found differences")
+
+// Run drills.
+func (c *drillCommand) Run(ctx context.Context, s streams) (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Seed == nil {
+		seed := uint64(rand.Uint32())
+		c.Seed = &seed
+	}
+	d, err := newDrill(ctx, c, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close(context.WithoutCancel(ctx))) }()
+	err = d.run(ctx)
+	if ctx.Err() != nil && !errors.Is(err, errDiffers) {
+		return errors.New("stopped before the drill was done")
+	}
+	return err
+}
+
+// check holds the flags against each other; every mistake at once.
+func (c *drillCommand) check() error {
+	var mistakes []error
+	wrong := func(when bool, format string, args ...any) {
+		if when {
+			mistakes = append(mistakes, fmt.Errorf(format, args...))
+		}
+	}
+	wrong(c.Rounds < 1, "--rounds: give at least 1")
+	wrong(c.Kills < 0 || c.Kills > 1000, "--kills: give a number from 0 to 1000")
+	wrong(c.Partitions < 1 || c.Partitions > 1000, "--partitions: give a number from 1 to 1000")
+	wrong(c.Definitions != "" && len(c.Events) == 0, "--definitions needs events: give --events [SOURCE=]FILE")
+	wrong(c.Definitions == "" && len(c.Events) > 0, "--events needs --definitions: an example brings its own of both")
+	if len(mistakes) > 0 {
+		return usageError{errors.Join(mistakes...)}
+	}
+	return c.kafkaFlags.check()
+}
+
+// project returns the definitions as they are written, their file's name, and the project.
+func (c *drillCommand) dev() *devCommand {
+	return &devCommand{Definitions: c.Definitions, Events: c.Events, Example: c.Example}
+}
+
+// repeat is the command that runs one round again.
+func (c *drillCommand) repeat(seed uint64) string {
+	what := "--example " + c.Example
+	if c.Definitions != "" {
+		what = "--definitions " + c.Definitions
+		for _, e := range c.Events {
+			what += " --events " + e
+		}
+	}
+	more := ""
+	if c.Kills != 8 {
+		more += fmt.Sprintf(" --kills %d", c.Kills)
+	}
+	if c.Partitions != 1 {
+		more += fmt.Sprintf(" --partitions %d", c.Partitions)
+	}
+	for _, k := range c.Kafka {
+		more += " --kafka " + k
+	}
+	for _, r := range c.Redis {
+		more += " --redis " + r
+	}
+	return fmt.Sprintf("highwater drill %s%s --rounds 1 --seed %d", what, more, seed)
+}
+
+// wantedOf returns the names of vectors, in order.
+func wantedOf(values map[features.VectorKey]drillVector) []features.VectorKey {
+	keys := make([]features.VectorKey, 0, len(values))
+	for k := range values {
+		keys = append(keys, k)
+	}
+	sortVectorKeys(keys)
+	return keys
+}

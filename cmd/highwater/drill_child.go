@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"highwater/batch"
+	"highwater/batch/faults"
+	"highwater/batch/faults/disk"
+	"highwater/features"
+	"highwater/store/online"
+)
+
+// drillChildCommand starts the process that a drill kills. It is no command of the program's grammar: it takes no flag, no variable and no deployment file, only orders on its standard input, so that nobody gets there by mistake.
+const drillChildCommand = "drill-child"
+
+// drillOrders is what a child is to do: the definitions as they are run, where, and what goes wrong meanwhile.
+type drillOrders struct {
+	File        string         `json:"file"` // what mistakes in the definitions would call them
+	Definitions string         `json:"definitions"`
+	Changes     drillChanges   `json:"changes"`
+	Kafka       kafkaFlags     `json:"kafka"`
+	Redis       redisFlags     `json:"redis"`
+	DataDir     string         `json:"data_dir"`
+	CacheBytes  int64          `json:"cache_bytes"`
+	Faults      []faults.Fault `json:"faults"`
+	Disk        []disk.Fault   `json:"disk"`
+	PowerCut    bool           `json:"power_cut"` // a kill takes with it what was not synced
+}
+
+// drillChanges are the settings that a drill runs definitions with, beside those that are in them.
+type drillChanges struct {
+	Project    string            `json:"project"` // a name that nobody else has
+	Topics     map[string]string `json:"topics"`  // by source; dead letters go beside
+	MaxRecords int64             `json:"max_records"`
+	Interval   time.Duration     `json:"interval"`
+}
+
+// apply changes a project. Whatever its definitions say, time is the events': they are history, and what a clock on the wall says at a kill is in no other run.
+func (c drillChanges) apply(p *features.Project) *features.Project {
+	p.Name, p.Clock = c.Project, features.EventClock
+	p.Batch.MaxRecords, p.Batch.Interval = c.MaxRecords, c.Interval
+	for _, s := range p.Sources {
+		s.Topic = c.Topics[s.Name]
+		s.DeadLetter = s.Topic + ".dead-letter"
+	}
+	return p
+}
+
+// project parses the definitions and changes them.
+func (o drillOrders) project() (*features.Project, error) {
+	p, err := features.Parse(o.File, []byte(o.Definitions))
+	if err != nil {
+		return nil, err
+	}
+	return o.Changes.apply(p), nil
+}
+
+// childWord is a line that a child says on its standard output.
+type childWord struct {
+	Batch   *features.Version `json:"batch,omitempty"`   // it has committed this one
+	Drained *features.Version `json:"drained,omitempty"` // it has committed everything, this last
+	Batches int64             `json:"batches,omitempty"` // since the first of the directory
+	Fired   int               `json:"fired,omitempty"`   // faults so far
+	Failed  string            `json:"failed,omitempty"`  // it ends
+	Fault   bool              `json:"fault,omitempty"`   // by what was injected
+}
+
+// drillChild runs a task as it is ordered to, until its standard input ends. It returns the exit code.
+func drillChild(ctx context.Context, in io.Reader, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	orders := json.NewDecoder(in)
+	var o drillOrders
+	if err := orders.Decode(&o); err != nil {
+		fmt.Fprintf(errOut, "highwater: %s is what highwater drill starts, and is no command: %v\n", drillChildCommand, err)
+		return exitUsage
+	}
+	go func() {
+		var more drillOrders
+		_ = orders.Decode(&more) // nothing comes: it returns when the drill has let go, or is gone itself
+		stop()
+	}()
+	words := &childWords{out: json.NewEncoder(out), inject: faults.New(o.Faults, nil), disk: disk.New(nil, disk.Options{LosesUnsynced: o.PowerCut})}
+	for _, f := range o.Disk {
+		words.disk.Inject(f)
+	}
+	if err := unlessStopped(ctx, o.run(ctx, words, newLogger(errOut, "text", levelOf(slog.LevelWarn)))); err != nil {
+		_, injected := errors.AsType[*faults.Error](err)
+		words.say(childWord{Failed: err.Error(), Fault: injected})
+		fmt.Fprintln(errOut, "highwater:", err)
+		return exitFailed
+	}
+	return exitDone
+}
+
+func levelOf(l slog.Level) *slog.LevelVar {
+	level := new(slog.LevelVar)
+	level.Set(l)
+	return level
+}
+
+// run runs the task.
+func (o drillOrders) run(ctx context.Context, words *childWords, log *slog.Logger) error {
+	p, err := o.project()
+	if err != nil {
+		return err
+	}
+	complete := make(chan struct{})
+	close(complete)
+	var e *engine
+	options := engineOptions{project: p, kafka: o.Kafka, redis: o.Redis, dataDir: o.DataDir, cacheBytes: o.CacheBytes, tombstoneTTL: online.DefaultTombstoneTTL, metrics: newDrillMetrics(), log: log, complete: complete, faults: words.inject, fs: words.disk,
+		onBatch: func(s batch.Stats) { words.say(childWord{Batch: &s.Version}) },
+		onDrained: func() {
+			position, _, _ := e.task.Position()
+			words.say(childWord{Drained: &position.Version, Batches: position.Counters.Batches})
+		}}
+	return runEngine(ctx, options, func(opened *engine) { e = opened })
+}
+
+// childWords is where a child says how far it has come. Safe for concurrent use.
+type childWords struct {
+	inject *faults.Injector
+	disk   *disk.FS
+
+	mu  sync.Mutex // guards out
+	out *json.Encoder
+}
+
+func (w *childWords) say(word childWord) {
+	word.Fired = len(w.inject.Fired())
+	for _, times := range w.disk.Struck() {
+		word.Fired += times
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = w.out.Encode(word) // where nobody listens any more, the input has ended too
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"highwater/features"
+	"highwater/testutil/e2e"
+	"highwater/testutil/redistest"
+	"highwater/windows"
+)
+
+// A drill of an example ends with every value and every byte as promised, has killed real processes for it, and somebody has read all the while.
+func TestDrill_AsPromised(t *testing.T) {
+	t.Parallel()
+	const seed = "20"
+	code, out, log := e2e.Run(t, "drill", "--example", "surge", "--rounds", "2", "--seed", seed, "--json", "--data-dir", t.TempDir())
+	var got struct {
+		Verdict string        `json:"verdict"`
+		Rounds  []roundResult `json:"rounds"`
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitDone {
+		t.Fatalf("seed %s: exit %d, %v:\n%s\n%s", seed, code, err, out, log)
+	}
+	if got.Verdict != "equal" || len(got.Rounds) != 2 {
+		t.Errorf("seed %s: %s", seed, out)
+	}
+	for _, r := range got.Rounds {
+		if r.Kills < 2 || r.Batches < 20 || r.Values < 2000 || r.Vectors < 400 || r.State < 400 || r.Seen == 0 || r.Strays == 0 || !r.sound() {
+			t.Errorf("seed %s: round %+v", seed, r)
+		}
+	}
+}
+
+// A round in which vectors are put back to what they were before is no sound one, although later batches write them anew: the reader beside it sees them go back.
+func TestDrill_NoticesAnOldVector(t *testing.T) {
+	t.Parallel()
+	d := startDrill(t)
+	const kept, putBack = 3, 12
+	var old map[string]string
+	d.meddle = func(addr string, committed features.Version) {
+		client := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
+		defer client.Close()
+		project := client.Keys(t.Context(), "*:catalogue").Val()
+		if len(project) == 0 {
+			return
+		}
+		name := strings.TrimSuffix(project[0], ":catalogue")
+		switch {
+		case old == nil && committed.Sequence >= kept:
+			old = redistest.Vectors(t.Context(), client, name)
+		case committed.Sequence >= putBack && len(old) > 0:
+			for key, value := range old {
+				client.Set(t.Context(), key, value, 0)
+			}
+			old = map[string]string{}
+		}
+	}
+	result, err := d.round(t.Context(), 0, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.StepsBack == 0 || len(result.Steps) == 0 || result.sound() {
+		t.Errorf("old vectors were put back, and the round says %+v", result)
+	}
+}
+
+// Two runs of other batches have equal values, and bytes that differ.
+func TestDrill_TellsBytesFromValues(t *testing.T) {
+	t.Parallel()
+	d := startDrill(t)
+	run := func(name string, records int64) (drillEnd, map[string]string, string) {
+		changes, dir := d.changes("drilled", records), filepath.Join(d.dir, name)
+		server, err := d.runClean(t.Context(), changes, dir)
+		must(t, err)
+		defer server.Close()
+		flags := redisFlags{Redis: []string{server.Addr()}}
+		end, err := d.endOf(t.Context(), changes, dir, flags)
+		must(t, err)
+		stored, err := storedBytes(t.Context(), flags, "drilled")
+		must(t, err)
+		return end, stored, dir
+	}
+	one, oneBytes, oneDir := run("one", 5_000)
+	two, twoBytes, twoDir := run("two", 3_000)
+	var values, vectors, state, none differences
+	if n := compareValues(two, one, &values); values.count != 0 || n < 2000 {
+		t.Errorf("%d values compared: %v", n, values.first)
+	}
+	p, err := d.parse(d.changes("drilled", 1))
+	must(t, err)
+	a, err := openDrilled(p, oneDir)
+	must(t, err)
+	defer a.Close()
+	b, err := openDrilled(p, twoDir)
+	must(t, err)
+	defer b.Close()
+	compareBytes(twoBytes, oneBytes, &vectors)
+	compareBytes(oneBytes, oneBytes, &none)
+	_, err = compareStates(b, a, &state)
+	must(t, err)
+	n, err := compareStates(a, a, &none)
+	must(t, err)
+	if vectors.count == 0 || state.count == 0 || none.count != 0 || n < 400 {
+		t.Errorf("differences of vectors %d, of state %d, of a run and itself %d (%v), of %d entries", vectors.count, state.count, none.count, none.first, n)
+	}
+}
+
+// Whatever is not equal is named: the view, the entity, the feature, and both values.
+func TestDrill_NamesWhatDiffers(t *testing.T) {
+	end := func(change func(map[features.VectorKey]drillVector)) drillEnd {
+		values := map[features.VectorKey]drillVector{
+			{View: "users", Entity: "u1"}: {eventTime: 5, values: map[string]windows.Value{"clicks": windows.IntOf(3), "mean": windows.DoubleOf(0.3)}},
+			{View: "users", Entity: "u2"}: {eventTime: 6, expired: true},
+		}
+		change(values)
+		return drillEnd{frontier: 9, values: values}
+	}
+	u1 := features.VectorKey{View: "users", Entity: "u1"}
+	for want, change := range map[string]func(map[features.VectorKey]drillVector){
+		"": func(m map[features.VectorKey]drillVector) { m[u1].values["mean"] = windows.DoubleOf(0.3 + 1e-16) },
+		`value of users "u1" clicks: want 3, got 4`:    func(m map[features.VectorKey]drillVector) { m[u1].values["clicks"] = windows.IntOf(4) },
+		`value of users "u1" clicks: want 3, got null`: func(m map[features.VectorKey]drillVector) { m[u1].values["clicks"] = windows.Value{} },
+		`value of users "u1": want a vector, got none`: func(m map[features.VectorKey]drillVector) { delete(m, u1) },
+		`value of users "u3": want no vector, got one`: func(m map[features.VectorKey]drillVector) {
+			m[features.VectorKey{View: "users", Entity: "u3"}] = drillVector{}
+		},
+		`value of users "u1" expired: want false, got true`: func(m map[features.VectorKey]drillVector) { v := m[u1]; v.expired = true; m[u1] = v },
+		`value of users "u1" mean: want 0.3, got 0.3001`:    func(m map[features.VectorKey]drillVector) { m[u1].values["mean"] = windows.DoubleOf(0.3001) },
+	} {
+		var found differences
+		compareValues(end(change), end(func(map[features.VectorKey]drillVector) {}), &found)
+		if want == "" && found.count == 0 {
+			continue
+		}
+		if found.count != 1 || want == "" || !strings.HasPrefix(found.first[0].String(), want) {
+			t.Errorf("want %q, got %d: %v", want, found.count, found.first)
+		}
+	}
+}
+
+// A step back is one that no loss of Redis explains; after a loss, a vector must again not go back.
+func TestDrillReader_TellsLossesFromStepsBack(t *testing.T) {
+	r := &drillReader{}
+	w := r.watch("redis")
+	k := features.VectorKey{View: "users", Entity: "u1"}
+	at := func(sequence uint64, asOf int64) sighting {
+		return sighting{found: true, version: features.Version{Generation: 1, Sequence: sequence}, asOf: asOf, losses: r.losses.Load()}
+	}
+	for _, step := range []struct {
+		what       string
+		lose       bool
+		now        sighting
+		back, lost int64
+	}{
+		{what: "first seen", now: at(5, 50)},
+		{what: "the same", now: at(5, 50)},
+		{what: "newer as of", now: at(5, 60)},
+		{what: "older as of", now: at(5, 55), back: 1},
+		{what: "older version", now: at(4, 60), back: 1},
+		{what: "gone", now: sighting{}, back: 1},
+		{what: "there again", now: at(6, 70)},
+	} {
+		back, lost := r.back, r.lost
+		if w.see(k, step.now); r.back-back != step.back || r.lost-lost != step.lost {
+			t.Errorf("%s: %d steps back, %d by losses; want %d, %d", step.what, r.back-back, r.lost-lost, step.back, step.lost)
+		}
+	}
+	must(t, r.lose(func() error { return nil }))
+	if w.see(k, at(2, 20)); r.lost != 1 || r.back != 3 {
+		t.Errorf("after a loss: %d steps back, %d by losses", r.back, r.lost)
+	}
+	if w.see(k, at(1, 10)); r.lost != 1 || r.back != 4 {
+		t.Errorf("a step back after the loss was seen: %d steps back, %d by losses", r.back, r.lost)
+	}
+}
+
+// The worker that a drill kills is nobody's command.
+func TestDrillChild_TakesNothingButOrders(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"drill-child"}, {"drill-child", "--data-dir", t.TempDir()}, {"worker", "drill-child"}} {
+		if code, out, log := e2e.Run(t, args...); code != exitUsage || out != "" {
+			t.Errorf("highwater %v: exit %d, %q, %q", args, code, out, log)
+		}
+	}
+}
+
+// startDrill starts a drill of surge, which ends with the test.
+func startDrill(t *testing.T) *drill {
+	t.Helper()
+	seed := uint64(1)
+	c := &drillCommand{Example: "surge", Rounds: 1, Seed: &seed, Kills: 3, Partitions: 1, DataDir: t.TempDir()}
+	d, err := newDrill(t.Context(), c, streams{out: io.Discard, err: io.Discard, log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	t.Cleanup(func() {
+		if err := d.close(t.Context()); err != nil {
+			t.Logf("end the drill: %v", err)
+		}
+	})
+	d.program, err = exec.LookPath(program)
+	must(t, err)
+	return d
+}
