@@ -178,7 +178,7 @@ func (e *explorer) checkOwners(t *testing.T, o owners) {
 
 // The store loses vectors that one owner has published while the other, asleep, is far behind: the task key, which stands where the first was, is not held to be good again before the other has come as far.
 func TestOwners_ALossWhileOneIsBehind(t *testing.T) {
-	e := newExplorer(t, features.EventClock, 12, scenario{})
+	e := newExplorer(t, features.EventClock, 40, scenario{})
 	for at, slept := 1, true; slept; at++ {
 		var o owners
 		synctest.Test(t, func(t *testing.T) {
