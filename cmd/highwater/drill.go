@@ -39,6 +39,7 @@ type drill struct {
 
 	program string                                         // what is started as the worker
 	meddle  func(redis string, committed features.Version) // what a test does to a Redis after a batch; nil for nothing
+	fate    func(life int) drillLife                       // what a test has in store; nil for what is drawn
 
 	alone   drillEnd // a run left alone
 	records int64    // in the topics
@@ -48,6 +49,7 @@ type drill struct {
 // drillEnd is what a run leaves, as far as no cut shows in it.
 type drillEnd struct {
 	counters batch.Counters
+	offsets  int64 // read, by all partitions
 	frontier int64
 	values   map[features.VectorKey]drillVector
 }
@@ -226,7 +228,7 @@ func (d *drill) endOf(ctx context.Context, changes drillChanges, dir string, red
 		return end, err
 	}
 	position, _ := s.Position()
-	end.counters, end.frontier = position.Counters, position.Frontier
+	end.counters, end.frontier, end.offsets = position.Counters, position.Frontier, offsetsOf(position)
 	if err := s.Close(); err != nil {
 		return end, err
 	}

@@ -69,9 +69,11 @@ type childWord struct {
 	Batch   *features.Version `json:"batch,omitempty"`   // it has committed this one
 	Drained *features.Version `json:"drained,omitempty"` // it has committed everything, this last
 	Batches int64             `json:"batches,omitempty"` // since the first of the directory
+	Offsets int64             `json:"offsets,omitempty"` // that it has read, by all its partitions
 	Fired   int               `json:"fired,omitempty"`   // faults so far
 	Failed  string            `json:"failed,omitempty"`  // it ends
 	Fault   bool              `json:"fault,omitempty"`   // by what was injected
+	Cut     bool              `json:"cut,omitempty"`     // because a log does not reach as far as it has read
 }
 
 // drillChild runs a task as it is ordered to, until its standard input ends. It returns the exit code.
@@ -95,7 +97,8 @@ func drillChild(ctx context.Context, in io.Reader, out, errOut io.Writer) int {
 	}
 	if err := unlessStopped(ctx, o.run(ctx, words, newLogger(errOut, "text", levelOf(slog.LevelWarn)))); err != nil {
 		_, injected := errors.AsType[*faults.Error](err)
-		words.say(childWord{Failed: err.Error(), Fault: injected})
+		_, cut := errors.AsType[*batch.TruncatedError](err)
+		words.say(childWord{Failed: err.Error(), Fault: injected, Cut: cut})
 		fmt.Fprintln(errOut, "highwater:", err)
 		return exitFailed
 	}
@@ -121,9 +124,17 @@ func (o drillOrders) run(ctx context.Context, words *childWords, log *slog.Logge
 		onBatch: func(s batch.Stats) { words.say(childWord{Batch: &s.Version}) },
 		onDrained: func() {
 			position, _, _ := e.task.Position()
-			words.say(childWord{Drained: &position.Version, Batches: position.Counters.Batches})
+			words.say(childWord{Drained: &position.Version, Batches: position.Counters.Batches, Offsets: offsetsOf(position)})
 		}}
 	return runEngine(ctx, options, func(opened *engine) { e = opened })
+}
+
+// offsetsOf returns how many offsets of its partitions' logs a position has passed.
+func offsetsOf(p batch.Position) (n int64) {
+	for _, part := range p.Partitions {
+		n += part.Next
+	}
+	return n
 }
 
 // childWords is where a child says how far it has come. Safe for concurrent use.

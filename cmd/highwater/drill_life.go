@@ -21,6 +21,8 @@ type drillLife struct {
 	unsync bool                   // its death is a power cut to its state: what was not synced is lost
 	lose   string                 // what Redis loses: "" nothing, "writes" the last, "all"
 	loseAt int                    // when it has committed so many batches
+	cut    *embedded.Disturbance  // of the broker, which loses the ends of its logs for a while; nil for none
+	cutAt  int                    // when it has committed so many batches
 
 	// It is killed when the first of these has come; zero is never.
 	atCall  int64         // this call of a script in Redis
@@ -50,6 +52,9 @@ func (l drillLife) String() string {
 	if l.lose != "" {
 		text += fmt.Sprintf("redis loses %s at batch %d, ", l.lose, l.loseAt)
 	}
+	if l.cut != nil {
+		text += fmt.Sprintf("kafka %s to %d %% at batch %d, for %s, ", l.cut.Act, l.cut.Keep, l.cutAt, l.cut.For)
+	}
 	switch {
 	case l.atOnce:
 		text += fmt.Sprintf("killed %s after its start", l.after)
@@ -61,6 +66,14 @@ func (l drillLife) String() string {
 		text += "left to its end"
 	}
 	return text
+}
+
+// life is the n-th life.
+func (o *drillRound) life(n int) drillLife {
+	if o.fate != nil {
+		return o.fate(n)
+	}
+	return o.drawLife(n)
 }
 
 // drawLife draws the n-th life.
@@ -83,7 +96,7 @@ func (o *drillRound) drawLife(n int) (l drillLife) {
 	if o.relay != nil && r.IntN(2) == 0 {
 		l.redis = resp.Draw(r, 1+r.IntN(2), 25, longest)
 	}
-	if acts := embedded.Acts(); o.broker != nil && r.IntN(3) == 0 {
+	if acts := []embedded.Act{embedded.NotLeader, embedded.TimeOut, embedded.Disconnect, embedded.Hang, embedded.Elect}; o.broker != nil && r.IntN(3) == 0 {
 		l.kafka = []embedded.Disturbance{{Act: acts[r.IntN(len(acts))], Requests: 1 + r.IntN(5), For: time.Duration(1 + r.Int64N(int64(longest)))}}
 	}
 	l.unsync = r.IntN(2) == 0
@@ -95,6 +108,9 @@ func (o *drillRound) drawLife(n int) (l drillLife) {
 		if doomed { // of nothing that comes before the loss
 			l.faults, l.atOnce, l.atCall, l.swallow, l.atBatch = nil, false, 0, false, l.loseAt+r.IntN(3)
 		}
+	}
+	if o.broker != nil && r.IntN(8) == 0 {
+		l.cut, l.cutAt = &embedded.Disturbance{Act: embedded.Truncate, Keep: r.IntN(100), For: time.Duration(1 + r.Int64N(int64(5*longest)))}, 1+r.IntN(3)
 	}
 	return l
 }

@@ -13,6 +13,7 @@ type roundResult struct {
 	Seed        uint64       `json:"seed"`
 	Kills       int          `json:"kills"`
 	Stopped     int          `json:"stopped"` // by a fault that ends a worker as a broken disk would
+	CutOff      int          `json:"cut_off"` // of these, because Kafka had lost the ends of its logs
 	Faults      int          `json:"faults"`  // all others
 	Losses      int          `json:"losses"`  // of Redis
 	Strays      int64        `json:"strays"`  // calls to Redis that came once more

@@ -73,12 +73,14 @@ func (p *drillProcess) end() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// ending says how a process has ended that was not told to: last is what it said last, and broken, that its disk may have ended it.
-func (p *drillProcess) ending(last childWord, broken bool) (ending, error) {
+// ending says how a process has ended that was not told to: last is what it said last, broken, that its disk may have ended it, and cut, that the ends of its logs were gone for a while.
+func (p *drillProcess) ending(last childWord, broken, cut bool) (ending, error) {
 	<-p.ended
 	switch code := p.cmd.ProcessState.ExitCode(); {
 	case code == -1:
 		return endKilled, nil
+	case code == exitFailed && cut && last.Cut:
+		return endCut, nil
 	case code == exitFailed && (last.Fault || broken):
 		return endStopped, nil
 	default:

@@ -35,8 +35,9 @@ type drillRound struct {
 	reader *drillReader
 	bits   *rand.Rand // of the round as a whole; each life has its own, so that none depends on how the one before it ended
 
-	kills  int // that are planned
-	loseIn int // the life in which Redis loses something; -1 for none
+	kills  int       // that are planned
+	loseIn int       // the life in which Redis loses something; -1 for none
+	whole  time.Time // when the logs have their ends again
 	result roundResult
 	found  differences
 }
@@ -160,7 +161,7 @@ func (o *drillRound) watched(ctx context.Context) (err error) {
 func (o *drillRound) lives(ctx context.Context) error {
 	const most = 100
 	for n := range most + o.kills {
-		l := o.drawLife(n)
+		l := o.life(n)
 		end, err := o.live(ctx, l)
 		if err != nil {
 			return fmt.Errorf("life %d (%s): %w", n+1, l, err)
@@ -170,8 +171,11 @@ func (o *drillRound) lives(ctx context.Context) error {
 			o.result.Kills++
 		case endStopped:
 			o.result.Stopped++
+		case endCut:
+			o.result.Stopped++
+			o.result.CutOff++
 		case endDrained:
-			return nil
+			return o.untilWhole(ctx)
 		}
 	}
 	return fmt.Errorf("the worker is not through after %d lives", most+o.kills)
@@ -183,6 +187,7 @@ type ending int
 const (
 	endKilled  ending = iota
 	endStopped        // by a fault that no retry mends
+	endCut            // where the ends of its logs were gone
 	endDrained        // with everything committed
 )
 
@@ -238,7 +243,7 @@ func (o *drillRound) countStruck() func() {
 
 // attend hears what the process says, and has what it is to meet come upon it.
 func (o *drillRound) attend(ctx context.Context, l drillLife, process *drillProcess) (ending, error) {
-	batches, fired := 0, 0
+	batches, fired, began := 0, 0, time.Now()
 	defer func() { o.result.Faults += fired }()
 	patience := time.NewTimer(drillMost)
 	defer patience.Stop()
@@ -251,7 +256,7 @@ func (o *drillRound) attend(ctx context.Context, l drillLife, process *drillProc
 			return 0, fmt.Errorf("nothing was heard of the worker for %s; its log:\n%s", drillMost, process.log())
 		case word, more := <-process.words:
 			if !more {
-				return process.ending(last, l.breaks())
+				return process.ending(last, l.breaks(), began.Before(o.whole))
 			}
 			patience.Reset(drillMost)
 			last, fired = word, word.Fired
@@ -264,13 +269,19 @@ func (o *drillRound) attend(ctx context.Context, l drillLife, process *drillProc
 				if err := o.lose(l, batches); err != nil {
 					return 0, err
 				}
+				if err := o.cut(l, batches); err != nil {
+					return 0, err
+				}
 				if batches == l.atBatch && !l.atOnce {
 					timer := time.AfterFunc(l.after, process.kill)
 					defer timer.Stop()
 				}
+			case word.Drained != nil && word.Offsets < o.alone.offsets && began.Before(o.whole): // it was through with what was left of the logs
+				process.end()
+				return endCut, nil
 			case word.Drained != nil:
 				o.result.Batches = word.Batches
-				return o.letGo(ctx, l, process, *word.Drained)
+				return o.letGo(ctx, l, process, *word.Drained, began)
 			}
 		}
 	}
@@ -291,8 +302,31 @@ func (o *drillRound) lose(l drillLife, batches int) error {
 	})
 }
 
+// cut has the broker lose the ends of its logs, where the life is to meet that at this batch. A worker that is beyond them has to stop, and to stop again when it is started, until they are back.
+func (o *drillRound) cut(l drillLife, batches int) error {
+	if l.cut == nil || batches != l.cutAt {
+		return nil
+	}
+	o.result.Faults++
+	err := o.broker.Disturb(*l.cut)
+	o.whole = time.Now().Add(l.cut.For)
+	return err
+}
+
+// untilWhole waits until the logs have their ends again.
+func (o *drillRound) untilWhole(ctx context.Context) error {
+	timer := time.NewTimer(time.Until(o.whole))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // letGo ends a process that is through: once the task key is where the last batch is, which after a loss is when all is written again. A kill that was under way may come before.
-func (o *drillRound) letGo(ctx context.Context, l drillLife, process *drillProcess, last features.Version) (ending, error) {
+func (o *drillRound) letGo(ctx context.Context, l drillLife, process *drillProcess, last features.Version, began time.Time) (ending, error) {
 	if o.relay != nil {
 		o.relay.Clear()
 	}
@@ -300,6 +334,7 @@ func (o *drillRound) letGo(ctx context.Context, l drillLife, process *drillProce
 	defer cancel()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
+	var said childWord
 	for {
 		fetched, err := o.reader.store.Fetch(ctx, nil)
 		if err == nil && fetched.Mark.Found && fetched.Mark.Version == last {
@@ -308,8 +343,11 @@ func (o *drillRound) letGo(ctx context.Context, l drillLife, process *drillProce
 		select {
 		case <-ctx.Done():
 			return 0, fmt.Errorf("all is committed, up to %s, and the task key stands at %+v: %w; the worker's log:\n%s", last, fetched.Mark, errors.Join(err, ctx.Err()), process.log())
-		case <-process.ended:
-			return process.ending(childWord{}, l.breaks())
+		case word, more := <-process.words:
+			if !more {
+				return process.ending(said, l.breaks(), began.Before(o.whole))
+			}
+			said = word
 		case <-look.C:
 		}
 	}

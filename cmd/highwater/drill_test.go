@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"highwater/batch/kafka/embedded"
 	"highwater/features"
 	"highwater/testutil/e2e"
 	"highwater/testutil/redistest"
@@ -69,6 +71,28 @@ func TestDrill_NoticesAnOldVector(t *testing.T) {
 	}
 	if result.StepsBack == 0 || len(result.Steps) == 0 || result.sound() {
 		t.Errorf("old vectors were put back, and the round says %+v", result)
+	}
+}
+
+// A worker that has read what its broker no longer knows of stops, and stops again when it is started, until the logs are whole again; one whose logs end before they should takes nothing for complete.
+func TestDrill_LogsLoseTheirEnds(t *testing.T) {
+	t.Parallel()
+	for _, keep := range []int{0, 99} {
+		d := startDrill(t)
+		d.fate = func(life int) (l drillLife) {
+			if life == 0 {
+				l.cut, l.cutAt = &embedded.Disturbance{Act: embedded.Truncate, Keep: keep, For: time.Second}, 1
+			}
+			return l
+		}
+		result, err := d.round(t.Context(), 0, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.CutOff == 0 || !result.sound() || result.Values < 2000 {
+			t.Errorf("logs of which %d %% were left for a while: %+v", keep, result)
+		}
+		t.Logf("logs of which %d %% were left for a while: the worker stopped %d times", keep, result.CutOff)
 	}
 }
 

@@ -17,17 +17,18 @@ import (
 // Act is what a [Disturbance] does.
 type Act string
 
-// The acts. Clients get over each of them: no record is lost by any.
+// The acts. No record is lost by any. Clients get over each of them, but for those that Truncate finds beyond the logs' ends: they may not go on.
 const (
 	NotLeader  Act = "not_leader" // requests about partitions are answered that this broker does not lead them
 	TimeOut    Act = "timeout"    // requests about partitions are answered that they have timed out; what they were to write is written all the same
 	Disconnect Act = "disconnect" // connections break at a request, whatever it is
 	Hang       Act = "hang"       // nothing is answered for a while, and then everything
 	Elect      Act = "elect"      // every partition has a new leader epoch, once
+	Truncate   Act = "truncate"   // every partition has a new leader for a while, who does not know the end of its log
 )
 
 // Acts are all acts.
-func Acts() []Act { return []Act{NotLeader, TimeOut, Disconnect, Hang, Elect} }
+func Acts() []Act { return []Act{NotLeader, TimeOut, Disconnect, Hang, Elect, Truncate} }
 
 // UnmarshalText refuses what is not an act.
 func (a *Act) UnmarshalText(text []byte) error {
@@ -40,8 +41,9 @@ func (a *Act) UnmarshalText(text []byte) error {
 // Disturbance is something that goes wrong on a broker from the moment that it is asked for. Its JSON form is how a drill hands it to a child process.
 type Disturbance struct {
 	Act      Act           `json:"act"`
-	Requests int           `json:"requests,omitempty"` // how many requests it befalls; 0 is one. Hang and Elect befall all
-	For      time.Duration `json:"for_ns,omitempty"`   // Hang: for how long
+	Requests int           `json:"requests,omitempty"` // how many requests it befalls; 0 is one. Hang, Elect and Truncate befall all
+	For      time.Duration `json:"for_ns,omitempty"`   // Hang, Truncate: for how long
+	Keep     int           `json:"keep,omitempty"`     // Truncate: how much of each log is left, in percent
 }
 
 // partitionRequests are those about partitions, which a broker answers that leads them.
@@ -62,6 +64,8 @@ func (b *Broker) Disturb(d Disturbance) error {
 	case Elect:
 		b.cluster.ShufflePartitionLeaders()
 		b.met(d.Act)
+	case Truncate:
+		b.truncate(d.Keep, d.For)
 	default:
 		return fmt.Errorf("disturb the embedded Kafka broker: no act %q: want one of %v", d.Act, Acts())
 	}

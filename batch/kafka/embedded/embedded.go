@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,6 +42,7 @@ type Options struct {
 type Broker struct {
 	cluster *kfake.Cluster
 	addrs   []string
+	topics  []string      // that it was started with, in order
 	lock    *os.File      // nil in memory
 	closing chan struct{} // closed by Close
 
@@ -49,7 +51,7 @@ type Broker struct {
 
 // Start starts a broker with what the directory holds. The caller must Close it.
 func Start(o Options) (*Broker, error) {
-	b := &Broker{closing: make(chan struct{})}
+	b := &Broker{topics: slices.Sorted(maps.Keys(o.Topics)), closing: make(chan struct{})}
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
@@ -88,12 +90,7 @@ func (o Options) listen(network string) (net.Listener, error) {
 
 // create makes the topics that do not exist, and checks those that do.
 func (b *Broker) create(o Options) error {
-	names := make([]string, 0, len(o.Topics))
-	for name := range o.Topics {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range b.topics {
 		want := o.Topics[name]
 		if want < 1 {
 			return fmt.Errorf("topic %s: %d partitions, want at least 1", name, want)
