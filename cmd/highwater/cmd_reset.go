@@ -108,7 +108,11 @@ func (c *resetCommand) offline(ctx context.Context, s streams, reset batch.Reset
 	if _, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("%s holds no state to reset: %w", c.DataDir, err)
 	}
-	store, err := state.Open(dir, p, state.Options{ForReset: true, Log: s.log, Owner: "highwater reset"})
+	options := state.Options{Log: s.log, Owner: "highwater reset"}
+	if options.ForReset = reset.From != batch.FromHere; !options.ForReset {
+		options.NewMeaning = true // the state stays: what the worker would refuse is refused now
+	}
+	store, err := state.Open(dir, p, options)
 	if err != nil {
 		return err
 	}
