@@ -14,7 +14,7 @@ type Record struct {
 	Time    int64 // µs: the record's own timestamp; 0 or less where it has none
 	Key     []byte
 	Value   []byte
-	Headers []Header // where a source declares fields that come from them; else nil
+	Headers []Header
 }
 
 // Header is one header of a record. Names may repeat: the last one counts.
@@ -158,7 +158,8 @@ type DeadLetter struct {
 	Reason    Reason
 	Detail    string
 	Key       []byte
-	Value     []byte // nil for ReasonTooLarge
+	Value     []byte   // nil for ReasonTooLarge
+	Headers   []Header // the record's own; nil for ReasonTooLarge
 }
 
 // Plans is the durable log of plans. With one task it lives in the task's own directory.

@@ -144,7 +144,7 @@ func (in *input) reject(p *partition, rec *Record, reason Reason, detail string)
 	in.counts.reasons[reason]++
 	d := DeadLetter{Partition: p.Partition, Offset: rec.Offset, Reason: reason, Detail: detail, Key: rec.Key}
 	if reason != ReasonTooLarge {
-		d.Value = rec.Value
+		d.Value, d.Headers = rec.Value, rec.Headers
 	}
 	in.dead = append(in.dead, d)
 }

@@ -1,7 +1,6 @@
 package features
 
 import (
-	"slices"
 	"time"
 
 	"highwater/windows"
@@ -120,11 +119,6 @@ func (f Field) Place() string {
 		return "header " + f.Header
 	}
 	return "the record's value"
-}
-
-// NeedsHeaders reports whether any of s's fields is read from a header: only then need records be fetched with theirs.
-func (s *Source) NeedsHeaders() bool {
-	return slices.ContainsFunc(s.Fields, func(f Field) bool { return f.From == FromHeader })
 }
 
 // View is the features of one entity over one source.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -41,7 +43,7 @@ type DeadLetterOptions struct {
 // DeadLetters is the sink of records that no view takes; make it with [NewDeadLetters]. Safe for concurrent use.
 //
 // A dead letter keeps its record's key, and its value unless that is beyond max_record_bytes or what the topic accepts. Its headers, all text, say why and where from:
-// reason, detail, generation, sequence, source, topic, partition, offset, and value = "omitted" where a value was left out.
+// reason, detail, generation, sequence, source, topic, partition, offset, and value = "omitted" where a value was left out. The record's own headers follow, their names behind "record.", unless its value was left out.
 // They arrive at least once: what is published again after a crash is there again, under the same generation and sequence.
 type DeadLetters struct {
 	options DeadLetterOptions
@@ -103,7 +105,7 @@ func (d *DeadLetters) Takes(out *batch.Output) bool { return len(out.DeadLetters
 func (d *DeadLetters) alone(ctx context.Context, r *kgo.Record) error {
 	again := &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers}
 	err := d.client.ProduceSync(ctx, again).FirstErr()
-	if errors.Is(err, kerr.MessageTooLarge) && len(r.Value) > 0 {
+	if errors.Is(err, kerr.MessageTooLarge) {
 		err = d.client.ProduceSync(ctx, omitValue(r)).FirstErr()
 	}
 	return err
@@ -182,12 +184,19 @@ func deadLetter(topic string, v features.Version, l *batch.DeadLetter) *kgo.Reco
 	if l.Reason == batch.ReasonTooLarge {
 		return omitValue(r)
 	}
+	for _, h := range l.Headers {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: recordHeader + h.Key, Value: h.Value})
+	}
 	return r
 }
 
-// omitValue returns the record without its value, to be produced anew.
+// recordHeader is what the names of a record's own headers begin with in its dead letter.
+const recordHeader = "record."
+
+// omitValue returns a dead letter without its record's value and headers, to be produced anew.
 func omitValue(r *kgo.Record) *kgo.Record {
-	return &kgo.Record{Topic: r.Topic, Key: r.Key, Headers: append(r.Headers, header("value", "omitted"))}
+	ours := slices.DeleteFunc(slices.Clone(r.Headers), func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, recordHeader) })
+	return &kgo.Record{Topic: r.Topic, Key: r.Key, Headers: append(ours, header("value", "omitted"))}
 }
 
 func header(key, value string) kgo.RecordHeader {

@@ -32,19 +32,20 @@ func testDeadLetters(t *testing.T, c cluster) {
 	large := make([]byte, 10_000)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(large) // which no compression makes small
 	out := &batch.Output{Version: features.Version{Generation: 2, Sequence: 41}, DeadLetters: []batch.DeadLetter{
-		{Partition: clicks, Offset: 7, Reason: batch.ReasonMalformed, Detail: "a } too much", Key: []byte("u1"), Value: []byte("{}}")},
+		{Partition: clicks, Offset: 7, Reason: batch.ReasonMalformed, Detail: "a } too much", Key: []byte("u1"), Value: []byte("{}}"), Headers: []batch.Header{{Key: "topic", Value: []byte("its own")}, {Key: "trace", Value: []byte("t1")}}},
 		{Partition: clicks, Offset: 8, Reason: batch.ReasonTooLarge, Key: []byte("u2"), Value: []byte("not to be sent")},
 		{Partition: clicks, Offset: 9, Reason: batch.ReasonLate, Value: large},
+		{Partition: clicks, Offset: 10, Reason: batch.ReasonLate, Headers: []batch.Header{{Key: "large", Value: large}}},
 		{Partition: views, Offset: 1, Reason: batch.ReasonLate, Value: []byte("nobody wants it")},
 	}}
 	if _, err := sink.Publish(within(t), out); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]*kgo.Record{}
-	for _, r := range consume(t, c, topic, 3) {
+	for _, r := range consume(t, c, topic, 4) {
 		got[headers(r)["offset"]] = r
 	}
-	want := map[string]string{"reason": "malformed", "detail": "a } too much", "generation": "2", "sequence": "41", "source": "clicks", "topic": "clicks", "partition": "3", "offset": "7"}
+	want := map[string]string{"reason": "malformed", "detail": "a } too much", "generation": "2", "sequence": "41", "source": "clicks", "topic": "clicks", "partition": "3", "offset": "7", "record.topic": "its own", "record.trace": "t1"}
 	for key, value := range want {
 		if have := headers(got["7"])[key]; have != value {
 			t.Errorf("header %s is %q, want %q", key, have, value)
@@ -53,7 +54,7 @@ func testDeadLetters(t *testing.T, c cluster) {
 	if string(got["7"].Key) != "u1" || string(got["7"].Value) != "{}}" || headers(got["7"])["value"] != "" {
 		t.Errorf("the dead letter has key %q, value %q", got["7"].Key, got["7"].Value)
 	}
-	for _, offset := range []string{"8", "9"} { // one by its reason, and one because the topic does not take it
+	for _, offset := range []string{"8", "9", "10"} { // one by its reason, and two because the topic does not take them
 		if r := got[offset]; r == nil || len(r.Value) > 0 || headers(r)["value"] != "omitted" {
 			t.Errorf("dead letter %s: headers %v, want it without its value, and saying so", offset, headers(r))
 		}

@@ -151,7 +151,7 @@ func (f *fetcher) enqueue(i int, p kgo.FetchPartition) {
 	if failed { // what stands there now is not what was to follow
 		return
 	}
-	records, end := convert(p.Records, from, f.options.Headers != nil && f.options.Headers(f.partitions[i].Topic))
+	records, end := convert(p.Records, from)
 	if end == from {
 		return
 	}
@@ -162,9 +162,13 @@ func (f *fetcher) enqueue(i int, p kgo.FetchPartition) {
 	notify(f.grown)
 }
 
-// convert makes batch records of the client's from an offset on, in one slice, and returns the offset after the last. Control records have offsets, and are nothing else here.
-func convert(from []*kgo.Record, next int64, withHeaders bool) ([]batch.Record, int64) {
-	records := make([]batch.Record, 0, len(from))
+// convert makes batch records of the client's from an offset on, and returns the offset after the last. They lie in one slice, and so do their headers. Control records have offsets, and are nothing else here.
+func convert(from []*kgo.Record, next int64) ([]batch.Record, int64) {
+	records, n := make([]batch.Record, 0, len(from)), 0
+	for _, r := range from {
+		n += len(r.Headers)
+	}
+	headers := make([]batch.Header, 0, n)
 	for _, r := range from {
 		if r.Offset < next {
 			continue
@@ -174,23 +178,16 @@ func convert(from []*kgo.Record, next int64, withHeaders bool) ([]batch.Record, 
 			continue
 		}
 		record := batch.Record{Offset: r.Offset, Time: r.Timestamp.UnixMicro(), Key: r.Key, Value: r.Value}
-		if withHeaders {
-			record.Headers = headersOf(r)
+		if len(r.Headers) > 0 {
+			first := len(headers)
+			for _, h := range r.Headers {
+				headers = append(headers, batch.Header{Key: h.Key, Value: h.Value})
+			}
+			record.Headers = headers[first:len(headers):len(headers)]
 		}
 		records = append(records, record)
 	}
 	return records, next
-}
-
-func headersOf(r *kgo.Record) []batch.Header {
-	if len(r.Headers) == 0 {
-		return nil
-	}
-	headers := make([]batch.Header, len(r.Headers))
-	for i, h := range r.Headers {
-		headers[i] = batch.Header{Key: h.Key, Value: h.Value}
-	}
-	return headers
 }
 
 func (f *fetcher) noteEnd(i int, p kgo.FetchPartition) {

@@ -29,15 +29,12 @@ type Options struct {
 	// AcceptLoss goes on where retention took records before they were read: the stretch has no records, and is logged loudly. Without it a lost stretch is an error.
 	AcceptLoss bool
 
-	// MemoryBytes bounds what is fetched and not taken: keys and values, decompressed, and a little for each record. It should be at least twice a batch's max_bytes.
+	// MemoryBytes bounds what is fetched and not taken: keys, values and headers, decompressed, and a little for each record. It should be at least twice a batch's max_bytes.
 	// It is passed by at most one fetch a broker (8 MiB as compressed), and by a plan that is larger by itself. Zero means 128 MiB.
 	MemoryBytes int64
 
 	Group string       // the consumer group that [Source.Committed] commits to, for lag tools; "" for none
 	Log   *slog.Logger // nil for none
-
-	// Headers says whether a topic's records are to have their headers; nil for none. Without them a record costs no allocation of its own.
-	Headers func(topic string) bool
 
 	Security Security
 	Dialer   func(ctx context.Context, network, address string) (net.Conn, error) // of plain connections; nil for the net package's

@@ -162,23 +162,23 @@ func testBecomesCompacted(t *testing.T, c cluster) {
 	wantPermanent(t, r.err(), topic, "has become compacted while it was read", "cleanup.policy=delete")
 }
 
-// Headers are there for the topics that they are asked for, in their order, and nil elsewhere.
+// A record has its own headers, in their order, and nil where it has none.
 func testHeaders(t *testing.T, c cluster) {
-	with, without := newTopic(t, c, 1, nil), newTopic(t, c, 1, nil)
-	for _, topic := range []string{with, without} {
-		w := write(t, c, topic, 1)
-		must(t, w.client.ProduceSync(within(t), &kgo.Record{Value: []byte("x"), Headers: []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "b"}, {Key: "a", Value: []byte("2")}}}).FirstErr())
-		must(t, w.client.ProduceSync(within(t), &kgo.Record{Value: []byte("y")}).FirstErr())
-	}
-	s := open(t, c, kafka.Options{Headers: func(topic string) bool { return topic == with }}, with, without)
-	r := read(t, s, 0, 0)
-	r.until([]int64{2, 2})
+	topic := newTopic(t, c, 1, nil)
+	w := write(t, c, topic, 1)
+	ofFirst := []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "b"}, {Key: "a", Value: []byte("2")}}
+	must(t, w.client.ProduceSync(within(t), &kgo.Record{Value: []byte("x"), Headers: ofFirst}, &kgo.Record{Value: []byte("y")}, &kgo.Record{Value: []byte("z"), Headers: []kgo.RecordHeader{{Key: "c", Value: []byte("3")}}}).FirstErr())
+	r := read(t, open(t, c, kafka.Options{}, topic), 0)
+	r.until([]int64{3})
 	h := r.got[0][0].Headers
 	if len(h) != 3 || h[0].Key != "a" || string(h[0].Value) != "1" || h[1].Key != "b" || len(h[1].Value) != 0 || h[2].Key != "a" || string(h[2].Value) != "2" {
 		t.Errorf("the headers are %q", h)
 	}
-	if r.got[0][1].Headers != nil || r.got[1][0].Headers != nil {
-		t.Errorf("headers are %q and %q, want none", r.got[0][1].Headers, r.got[1][0].Headers)
+	if none := r.got[0][1].Headers; none != nil {
+		t.Errorf("headers are %q, want none", none)
+	}
+	if h := r.got[0][2].Headers; len(h) != 1 || h[0].Key != "c" || string(h[0].Value) != "3" {
+		t.Errorf("the last record's headers are %q", h)
 	}
 }
 

@@ -318,7 +318,7 @@ func (s *scratch) execute(ctx context.Context, o executeOptions) error {
 	if err != nil {
 		return err
 	}
-	source, err := kafka.Open(ctx, kafka.Options{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: project.Sources, Headers: s.needsHeaders, MemoryBytes: max(128<<20, 2*project.Batch.MaxBytes), Log: s.log})
+	source, err := kafka.Open(ctx, kafka.Options{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: project.Sources, MemoryBytes: max(128<<20, 2*project.Batch.MaxBytes), Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -340,17 +340,6 @@ func (s *scratch) execute(ctx context.Context, o executeOptions) error {
 		return fmt.Errorf("the records of these plans are gone: topic %s, partition %d, offsets %d to %d (retention, or a deletion, took them); replay later plans, from a --state after them", lost.Partition.Topic, lost.Partition.Number, lost.Start, lost.End-1)
 	}
 	return err
-}
-
-func (s *scratch) needsHeaders(topic string) bool {
-	for _, p := range s.projects {
-		for _, source := range p.Sources {
-			if source.Topic == topic && source.NeedsHeaders() {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // executeRecord is the clean execution of all that a directory records: its committed plans, from the generation's first, in an empty directory, into sinks. The state that they leave is in dir/state.

@@ -104,11 +104,7 @@ func newEngine(ctx context.Context, o engineOptions) (e *engine, err error) {
 		return e, err
 	}
 	announce := func(ctx context.Context) error { return e.online.WriteCatalogue(ctx, o.project.Catalogue(1)) }
-	headers, err := e.headerTopics(ctx, o.project)
-	if err != nil {
-		return e, err
-	}
-	kafkaOptions := kafka.Options{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: o.project.Sources, Headers: headers, AcceptLoss: o.acceptLoss, MemoryBytes: budget.prefetch.most, Group: o.group, Log: o.log}
+	kafkaOptions := kafka.Options{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: o.project.Sources, AcceptLoss: o.acceptLoss, MemoryBytes: budget.prefetch.most, Group: o.group, Log: o.log}
 	if e.source, err = kafka.Open(ctx, kafkaOptions); err != nil {
 		return e, err
 	}
