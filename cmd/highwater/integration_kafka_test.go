@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -41,6 +43,47 @@ func TestReal_KafkaRights(t *testing.T) {
 	s.logs("no longer let this client read a topic", "topic="+s.topic(), "nothing is lost")
 	must(t, broker.Grant(user, read))
 	s.load(len(s.feed))
+	s.startServe()
+	s.checkValues()
+}
+
+// A worker goes on where it stood, whichever way it comes to the brokers: by password in plaintext and over TLS, by each mechanism, by certificate; its password from a file, or from the environment.
+func TestReal_KafkaLogins(t *testing.T) {
+	broker := kafkatest.StartSecure(t)
+	s := newService(t, broker.Broker, oneRedis(t), adsDefinitions("kafka_logins"), 1)
+	s.createTopics(nil)
+
+	file := filepath.Join(t.TempDir(), "password")
+	must(t, os.WriteFile(file, []byte(broker.Password), 0o600))
+	login := func(mechanism string) []string {
+		return []string{"--kafka-username", kafkatest.User, "--kafka-sasl", mechanism}
+	}
+	fromFile, tls := []string{"--kafka-password-file", file}, []string{"--kafka-tls", "--kafka-tls-ca", broker.CAFile}
+	ways := []struct {
+		addr  string
+		flags []string
+		env   []string
+	}{
+		{broker.LoginAddr, slices.Concat(login("plain"), fromFile), nil},
+		{broker.LoginAddr, login("scram-sha-256"), []string{"HIGHWATER_KAFKA_PASSWORD=" + broker.Password}},
+		{broker.BothAddr, slices.Concat(login("plain"), tls, fromFile), nil},
+		{broker.BothAddr, slices.Concat(login("scram-sha-512"), tls), []string{"HIGHWATER_KAFKA_PASSWORD=" + broker.Password}},
+		{broker.TLSAddr, slices.Concat(tls, []string{"--kafka-tls-cert", broker.CertFile, "--kafka-tls-key", broker.KeyFile}), nil},
+	}
+	const each = 400
+	s.feed = s.feed[:each*len(ways)]
+	for i, way := range ways {
+		s.brokers, s.env = way.addr, way.env
+		s.load(each * (i + 1))
+		s.startWorker(way.flags...)
+		s.awaitEvents(int64(each*i + each/2)) // some are dead letters
+		if strings.Contains(s.worker.Stderr(), broker.Password) {
+			t.Errorf("the password is in the log of a worker with %v", way.flags)
+		}
+		if i < len(ways)-1 {
+			s.stopWorker()
+		}
+	}
 	s.startServe()
 	s.checkValues()
 }
