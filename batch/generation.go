@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func (t *Task) claim(ctx context.Context, found bool) error {
 	if err != nil {
 		return err
 	}
-	why = or(meanwhile, why)
+	why = cmp.Or(meanwhile, why)
 	t.sweeping = t.position.Version.Generation > max(key.Swept, 1)
 	switch stood := t.position.Published(); {
 	case stood == (features.Version{}): // nothing was ever published
@@ -134,7 +135,7 @@ func (t *Task) anotherCut(ctx context.Context, key Key, exists, found bool) (why
 // takeOver decides on a directory that is not the one that the store's vectors were written from: an empty one, another one, or an old copy of it.
 // Where its owner is alive, or this directory has a history of its own, it must be told to.
 func (t *Task) takeOver(ctx context.Context, key Key, found bool) (why string, err error) {
-	theirs := fmt.Sprintf("%s (plan log %s, generation %d, planned up to sequence %d)", or(key.Owner, "an unknown owner"), key.Log, key.Planned.Generation, key.Planned.Sequence)
+	theirs := fmt.Sprintf("%s (plan log %s, generation %d, planned up to sequence %d)", cmp.Or(key.Owner, "an unknown owner"), key.Log, key.Planned.Generation, key.Planned.Sequence)
 	ours := fmt.Sprintf("%s (an empty data directory)", t.o.Owner)
 	if found {
 		ours = fmt.Sprintf("%s (plan log %s, generation %d, at sequence %d)", t.o.Owner, t.o.Plans.ID(), t.position.Version.Generation, t.position.Version.Sequence)
@@ -160,13 +161,6 @@ func (t *Task) takeOver(ctx context.Context, key Key, found bool) (why string, e
 		return "the data directory is empty, and the store holds what was written from another: " + theirs, nil
 	}
 	return "", Permanent(&SupersededError{Ours: ours, Theirs: theirs})
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // recreated returns the topics that are no longer the logs that the position is of.
@@ -242,7 +236,7 @@ func (t *Task) opening(ctx context.Context) (p Position, empty bool, err error) 
 		if part.TopicID != "" && ids[i] != "" && part.TopicID != ids[i] {
 			part.Next, part.EventTime, part.LeaderEpoch = Beginning, windows.NoTime, -1
 		}
-		part.TopicID = or(ids[i], part.TopicID)
+		part.TopicID = cmp.Or(ids[i], part.TopicID)
 	}
 	if t.o.Reset == nil || t.o.Reset.From == FromHere {
 		return p, false, t.cutBack(ctx, &p)

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -235,7 +236,7 @@ func (t *Task) partitionsOf(p Position) Position {
 		if !ok {
 			pp = PartitionPosition{Partition: part, Next: Beginning, LeaderEpoch: -1, EventTime: windows.NoTime}
 		}
-		pp.TopicID = or(pp.TopicID, ids[i])
+		pp.TopicID = cmp.Or(pp.TopicID, ids[i])
 		p.Partitions = append(p.Partitions, pp)
 	}
 	return p

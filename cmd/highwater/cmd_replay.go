@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -214,17 +215,10 @@ func (r *replay) between(s *scratch) (first, last planIndex, err error) {
 	oldest, newest := s.index[0], s.index[len(s.index)-1]
 	switch {
 	case i < 0 || j < 0 || i > j:
-		return first, last, usagef("there is no committed plan from %s to %s: those beyond the state are %s, of %s, to %s, of %s", orWord(r.From, "the first"), orWord(r.To, "the newest"),
+		return first, last, usagef("there is no committed plan from %s to %s: those beyond the state are %s, of %s, to %s, of %s", cmp.Or(r.From, "the first"), cmp.Or(r.To, "the newest"),
 			versionText(oldest.version), timeText(oldest.clock), versionText(newest.version), timeText(newest.clock))
 	}
 	return s.index[i], s.index[j], nil
-}
-
-func orWord(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // store opens the online store, to compare with and, with --write, to write to.

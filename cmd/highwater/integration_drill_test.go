@@ -45,10 +45,15 @@ func TestReal_Drill(t *testing.T) {
 				"--kafka", broker.Addr(), "--redis", strings.Join(addrs, ","))
 			var got struct {
 				Verdict string `json:"verdict"`
-				Kills   int    `json:"kills"`
+				Rounds  []roundResult
 			}
-			if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitDone || got.Verdict != "equal" || got.Kills < 4 {
+			if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitDone || got.Verdict != "equal" || len(got.Rounds) != 2 {
 				t.Fatalf("exit %d, %v:\n%s\n%s", code, err, out, log)
+			}
+			for _, r := range got.Rounds {
+				if r.Kills+r.Stopped < 2 { // at least half of the lives are drawn to end before their time
+					t.Errorf("a round killed nobody: %+v", r)
+				}
 			}
 			if after := keys(); !slices.Equal(before, after) {
 				t.Errorf("redis had the keys %.5q, and has %.5q", before, after)

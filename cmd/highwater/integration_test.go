@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -189,7 +190,7 @@ func redisCluster(t *testing.T) *redisUnderTest {
 type service struct {
 	t           *testing.T
 	broker      *kafkatest.Broker
-	brokers     string // where the worker finds it
+	brokers     string // where the worker finds it; "" for where everybody does
 	redis       *redisUnderTest
 	project     *features.Project
 	definitions string // the file
@@ -213,7 +214,7 @@ type fed struct {
 func newService(t *testing.T, broker *kafkatest.Broker, r *redisUnderTest, definitions string, partitions int) *service {
 	t.Helper()
 	dir := t.TempDir()
-	s := &service{t: t, broker: broker, brokers: broker.Addr(), redis: r, definitions: filepath.Join(dir, "definitions.yaml"), dataDir: filepath.Join(dir, "data"), partitions: partitions}
+	s := &service{t: t, broker: broker, redis: r, definitions: filepath.Join(dir, "definitions.yaml"), dataDir: filepath.Join(dir, "data"), partitions: partitions}
 	must(t, os.WriteFile(s.definitions, []byte(definitions), 0o600))
 	var err error
 	s.project, err = features.Load(s.definitions)
@@ -340,7 +341,7 @@ const republishedLine = "msg=republished"
 // startWorker starts a worker, which ends with the test; where that has failed, the end of its log is shown.
 func (s *service) startWorker(flags ...string) {
 	s.t.Helper()
-	args := []string{"worker", "--definitions", s.definitions, "--kafka", s.brokers, "--redis", strings.Join(s.redis.addrs, ","), "--data-dir", s.dataDir, "--addr", "127.0.0.1:0"}
+	args := []string{"worker", "--definitions", s.definitions, "--kafka", cmp.Or(s.brokers, s.broker.Addr()), "--redis", strings.Join(s.redis.addrs, ","), "--data-dir", s.dataDir, "--addr", "127.0.0.1:0"}
 	args = append(args, s.redis.flags...)
 	worker := e2e.StartWith(s.t, s.env, append(args, flags...)...)
 	s.t.Cleanup(func() {
