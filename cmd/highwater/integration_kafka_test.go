@@ -38,6 +38,7 @@ func TestReal_KafkaRights(t *testing.T) {
 	must(t, broker.Grant(user, read))
 	s.startWorker(login...)
 	s.awaitEvents(400) // some are dead letters
+	s.logs("positions are not committed to the consumer group", "grant it Read on the group", "nothing else suffers")
 	must(t, broker.Revoke(user, read))
 	s.load(1000)
 	s.logs("no longer let this client read a topic", "topic="+s.topic(), "nothing is lost")

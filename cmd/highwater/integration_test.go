@@ -113,13 +113,23 @@ func (s *service) checkValues() {
 func (s *service) checkValuesOf(events []fed) {
 	s.t.Helper()
 	w := e2e.NewWorld(s.project, s.partitions)
+	tell(w, events)
+	s.checkWorld(w, 0)
+}
+
+func tell(w *e2e.World, events []fed) {
 	for _, e := range events {
 		w.TellOf(e.source, e.event)
 	}
+}
+
+// checkWorld is checkValues of what a world was told, beside so many dead letters.
+func (s *service) checkWorld(w *e2e.World, dead int64) {
+	s.t.Helper()
 	s.await(fmt.Sprintf("%d events to be committed", w.Events), func(p inspectedPosition) bool { return p.Counters.Events == w.Events })
 	s.awaitStatus(w.Events)
-	if p := s.position(); p.Counters.Late != w.Late || p.Counters.DeadLetter != 0 {
-		s.t.Fatalf("%d late events and %d dead letters, want %d and 0", p.Counters.Late, p.Counters.DeadLetter, w.Late)
+	if p := s.position(); p.Counters.Late != w.Late || p.Counters.DeadLetter != dead {
+		s.t.Fatalf("%d late events and %d dead letters, want %d and %d", p.Counters.Late, p.Counters.DeadLetter, w.Late, dead)
 	}
 	compared := w.Check(s.t, s.client, false)
 	if n := len(s.vectors()); n != w.Entities() || compared == 0 {

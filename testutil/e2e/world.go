@@ -49,6 +49,20 @@ func NewWorld(p *features.Project, partitions int) *World {
 	return w
 }
 
+// Grow adds partitions to a source's topic: what comes from now on is spread over all of them.
+func (w *World) Grow(source, more int) {
+	for range more {
+		w.parts[source] = append(w.parts[source], partition{newest: windows.NoTime})
+	}
+}
+
+// MakeAgain empties a source's topic: another log begins, and what was counted stays counted.
+func (w *World) MakeAgain(source int) {
+	for i := range w.parts[source] {
+		w.parts[source][i] = partition{newest: windows.NoTime}
+	}
+}
+
 // Tell tells of the next event of the only source.
 func (w *World) Tell(e Event) { w.TellOf(0, e) }
 

@@ -244,6 +244,17 @@ func (b *Broker) CreateTopic(name string, partitions int, settings map[string]st
 	})
 }
 
+// AddPartitions adds partitions to a topic.
+func (b *Broker) AddPartitions(name string, more int) error {
+	return b.admin(func(ctx context.Context, admin *kadm.Client) error {
+		grown, err := admin.CreatePartitions(ctx, more, name)
+		if err == nil {
+			err = grown.Error()
+		}
+		return err
+	})
+}
+
 // DeleteTopic deletes a topic.
 func (b *Broker) DeleteTopic(name string) error {
 	return b.admin(func(ctx context.Context, admin *kadm.Client) error {
