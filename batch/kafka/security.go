@@ -3,11 +3,9 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 
@@ -15,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"highwater/batch/certs"
 )
 
 // Mechanism is how a client logs in to the brokers.
@@ -56,7 +56,7 @@ func (s Security) Check() error {
 		errs = append(errs, errors.New("a client certificate needs its key, and a key its certificate: give both (--kafka-tls-cert, --kafka-tls-key)"))
 	}
 	if s.TLS && len(errs) == 0 {
-		if _, err := s.tlsConfig("localhost"); err != nil {
+		if _, err := s.files().Config("localhost"); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -125,7 +125,7 @@ func (s Security) dialTLS(plain dialer) dialer {
 		if err != nil {
 			return nil, err
 		}
-		config, err := s.tlsConfig(host)
+		config, err := s.files().Config(host)
 		if err != nil {
 			return nil, err
 		}
@@ -155,29 +155,8 @@ func (e *handshakeError) Error() string {
 }
 func (e *handshakeError) Unwrap() error { return e.err }
 
-func (s Security) tlsConfig(host string) (*tls.Config, error) {
-	config := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	if s.ServerName != "" {
-		config.ServerName = s.ServerName
-	}
-	if s.CAFile != "" {
-		text, err := os.ReadFile(s.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the CA's certificate: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("read the CA's certificate: %s holds no certificate in PEM form", s.CAFile)
-		}
-	}
-	if s.CertFile != "" {
-		own, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the client's certificate %s and its key %s: %w", s.CertFile, s.KeyFile, err)
-		}
-		config.Certificates = []tls.Certificate{own}
-	}
-	return config, nil
+func (s Security) files() certs.Files {
+	return certs.Files{CA: s.CAFile, Cert: s.CertFile, Key: s.KeyFile, ServerName: s.ServerName}
 }
 
 // mechanism returns the login, which asks for the password each time.

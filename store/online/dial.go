@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 
 	"highwater/batch"
+	"highwater/batch/certs"
 )
 
 // TLS says how connections are encrypted and who is trusted. The zero value is plaintext. The files are read again at each new connection: what is renewed needs no restart.
@@ -31,36 +31,14 @@ func (t TLS) check() error {
 		errs = append(errs, errors.New("a client certificate needs its key, and a key its certificate: give both (--redis-tls-cert, --redis-tls-key)"))
 	}
 	if t.On && len(errs) == 0 {
-		_, err := t.config("localhost")
+		_, err := t.files().Config("localhost")
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// config returns what a connection to that host needs, as the files are now.
-func (t TLS) config(host string) (*tls.Config, error) {
-	config := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	if t.ServerName != "" {
-		config.ServerName = t.ServerName
-	}
-	if t.CAFile != "" {
-		text, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the CA's certificate: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("read the CA's certificate: %s holds no certificate in PEM form", t.CAFile)
-		}
-	}
-	if t.CertFile != "" {
-		own, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the client's certificate %s and its key %s: %w", t.CertFile, t.KeyFile, err)
-		}
-		config.Certificates = []tls.Certificate{own}
-	}
-	return config, nil
+func (t TLS) files() certs.Files {
+	return certs.Files{CA: t.CAFile, Cert: t.CertFile, Key: t.KeyFile, ServerName: t.ServerName}
 }
 
 // dial opens one connection, encrypted where that was asked for.
@@ -73,7 +51,7 @@ func (t TLS) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, plain.Close())
 	}
-	config, err := t.config(host)
+	config, err := t.files().Config(host)
 	if err != nil {
 		return nil, errors.Join(&refusal{kind: batch.KindAuth, err: err, advice: "the files are read at each new connection"}, plain.Close())
 	}
