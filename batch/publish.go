@@ -87,7 +87,7 @@ func (p *publisher) count(sink Sink, o Outcome) error {
 		names = append(names, fmt.Sprintf("%s %q at %s", d.View, d.Entity, d.Version))
 	}
 	return Permanent(fmt.Errorf("%d vectors in %s have this task's versions with other bytes (%s): two different histories have written under one generation; "+
-		"nothing was overwritten; find the other writer, then start over under another project name or with an emptied store and an empty data directory",
+		"nothing was overwritten; find the other writer and stop it, then begin a new generation: highwater reset --from here",
 		len(o.Divergent), sink.Name(), strings.Join(names, ", ")))
 }
 

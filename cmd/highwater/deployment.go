@@ -231,13 +231,13 @@ func (r *deploymentReader) setting(pair *ast.MappingValueNode, flags []*kong.Fla
 		return given{}, false
 	}
 	at := pair.Value.GetToken().Position
+	if named[0].Tag.Type == "path" { // for each command of that name
+		value = relativeTo(filepath.Dir(r.path), value)
+	}
 	for _, f := range named {
 		if credentialsIn(f, value) {
 			r.report(at, key.Value+" has a password in it", credentialsFix)
 			return given{}, false
-		}
-		if f.Tag.Type == "path" {
-			value = relativeTo(filepath.Dir(r.path), value)
 		}
 		if err := fits(f, value); err != nil {
 			r.report(at, fmt.Sprintf("%s: %v", key.Value, err), "")

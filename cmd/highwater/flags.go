@@ -71,7 +71,7 @@ func (f kafkaFlags) check() error {
 // taskFlags are the settings of a task that dev and worker share.
 type taskFlags struct {
 	AcceptLoss    bool          `help:"Go on although retention has taken records that were never read; what is lost is logged."`
-	TakeOver      bool          `help:"Begin a new generation where another data directory owns the task, even if its worker was alive a moment ago." deployment:"-"`
+	TakeOver      bool          `help:"Begin a new generation where another data directory owns the task, even if its worker was alive a moment ago." deployment:"-" env:"-"`
 	CacheSize     byteSize      `help:"Memory for decoded hot state." default:"128MiB" reload:""`
 	DiskReserve   byteSize      `help:"Room on the disk that is never used: while less is free, the task waits. 256MiB, or a twentieth of the disk where that is less, if not given." placeholder:"SIZE"`
 	RepublishRate int           `help:"Vectors a second that a republish writes at most." default:"100000" reload:""`
