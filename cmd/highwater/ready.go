@@ -38,11 +38,17 @@ func (r *readiness) attach(t *batch.Task, held func() string) {
 	r.task, r.held, r.waiting = t, held, ""
 }
 
-// wait says what keeps the task from starting.
+// wait says what keeps the task from starting, and what of it was heard last; a nil err is that nothing was heard yet. A nil readiness is told by nobody.
 func (r *readiness) wait(what string, err error) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting = fmt.Sprintf("waiting for %s: %v", what, err)
+	r.waiting = "waiting for " + what
+	if err != nil {
+		r.waiting += ": " + err.Error()
+	}
 }
 
 // check adds the task's reasons to those of the lookups.

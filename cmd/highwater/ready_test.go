@@ -50,7 +50,7 @@ func TestReady_FollowsTheWorkersDay(t *testing.T) {
 	own := e2e.Client{Base: "http://" + e2e.Log(w.AwaitLog("worker starting"), "worker starting", "addr")}
 	awaitReady(t, own, `"reason":"starting","detail":"the task is starting; waiting for redis: `, `"reason":"redis"`)
 	s.startRedis()
-	awaitReady(t, own, `"reason":"starting"`)
+	awaitReady(t, own, `"reason":"starting","detail":"the task is starting; waiting for kafka"`)
 	s.startKafka()
 	awaitReady(t, own)
 	s.sendClicks("u1", 3)

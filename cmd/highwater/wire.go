@@ -105,6 +105,7 @@ func newEngine(ctx context.Context, o engineOptions) (e *engine, err error) {
 	}
 	announce := func(ctx context.Context) error { return e.online.WriteCatalogue(ctx, o.project.Catalogue(1)) }
 	kafkaOptions := kafka.Options{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: o.project.Sources, AcceptLoss: o.acceptLoss, MemoryBytes: budget.prefetch.most, Group: o.group, Log: o.log}
+	o.ready.wait("kafka", nil)
 	if e.source, err = kafka.Open(ctx, kafkaOptions); err != nil {
 		return e, err
 	}
@@ -250,9 +251,7 @@ func waitFor(ctx context.Context, o engineOptions, what string, do func() error)
 			o.log.Warn("waiting for "+what, "act", "start", "err", err, "attempts", attempts, "for", time.Since(began).Round(time.Second))
 			remind = max(time.Minute, 2*time.Since(began))
 		}
-		if o.ready != nil {
-			o.ready.wait(what, err)
-		}
+		o.ready.wait(what, err)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
