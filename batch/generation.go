@@ -143,24 +143,60 @@ func (t *Task) takeOver(ctx context.Context, key Key, found bool) (why string, e
 	if t.o.TakeOver {
 		return "taken over from " + theirs, nil
 	}
-	var owner Heartbeat
-	var beats bool
-	err = t.retryKey(ctx)(func() error {
-		owner, beats, err = t.o.Key.Owner(ctx)
-		return err
-	})
+	seen, err := t.ownerSeen(ctx)
 	if err != nil {
-		return "", fmt.Errorf("read the owner's heartbeat: %w", err)
+		return "", err
 	}
-	age := t.o.Now().Sub(time.UnixMicro(owner.Time))
-	alive := beats && !owner.Stopped && age < ownerLives
 	switch {
-	case alive:
-		theirs += fmt.Sprintf(", which was alive %s ago", max(age, 0).Round(time.Second))
+	case seen != "":
+		theirs += ", which was alive " + seen
 	case !found:
 		return "the data directory is empty, and the store holds what was written from another: " + theirs, nil
 	}
 	return "", Permanent(&SupersededError{Ours: ours, Theirs: theirs})
+}
+
+// ownerSeen says when the task's owner was alive, "" where that is longer ago than an owner lives without a heartbeat, or it has said that it stops. Its heartbeat bears its own clock, and that may be far from ours:
+// one that seems old, or of a time to come, counts as alive if it is followed by another.
+func (t *Task) ownerSeen(ctx context.Context) (when string, err error) {
+	first, beats, err := t.heartbeat(ctx)
+	if err != nil || !beats || first.Stopped {
+		return "", err
+	}
+	age := t.o.Now().Sub(time.UnixMicro(first.Time))
+	if age >= 0 && age < ownerLives {
+		return age.Round(time.Second).String() + " ago", nil
+	}
+	watch := 3 * heartbeatEvery
+	if age < 0 {
+		watch = ownerLives // it may have been written just now
+	}
+	t.o.Log.Info("looking whether the task's owner is alive: its last heartbeat bears another time than ours", at("start", t.position.Version), "heartbeat", time.UnixMicro(first.Time).UTC(), "for", watch)
+	for until := time.Now().Add(watch); time.Now().Before(until); {
+		if err := pause(ctx, heartbeatEvery); err != nil {
+			return "", err
+		}
+		next, beats, err := t.heartbeat(ctx)
+		switch {
+		case err != nil || !beats || next.Stopped:
+			return "", err
+		case next.Time != first.Time:
+			return fmt.Sprintf("just now, by a clock that is %s from ours", age.Abs().Round(time.Second)), nil
+		}
+	}
+	return "", nil
+}
+
+// heartbeat reads the owner's last heartbeat.
+func (t *Task) heartbeat(ctx context.Context) (b Heartbeat, beats bool, err error) {
+	err = t.retryKey(ctx)(func() error {
+		b, beats, err = t.o.Key.Owner(ctx)
+		return err
+	})
+	if err != nil {
+		return b, beats, fmt.Errorf("read the owner's heartbeat: %w", err)
+	}
+	return b, beats, nil
 }
 
 // recreated returns the topics that are no longer the logs that the position is of.

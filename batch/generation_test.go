@@ -165,6 +165,48 @@ func TestGeneration_AnEmptyDirectory(t *testing.T) {
 	})
 }
 
+// Whether an owner lives is not for two clocks to say: one that beats is alive, hours ahead or behind, and one that has ended is dead, also where its clock was ahead.
+func TestGeneration_AnOwnerByAnotherClock(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"hours behind": -3 * time.Hour, "hours ahead": 3 * time.Hour} {
+		for _, alive := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, alive: %v", name, alive), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, rest, want := halves(t, 7)
+					mustRun(t, w)
+					rest()
+					w.beat.Stopped, w.beat.Time = false, time.Now().Add(skew).UnixMicro()
+					w.setDirectory(directory{state: map[string][]byte{}, timers: map[timerKey]bool{}, logID: "another log"})
+					owner, die := context.WithCancel(t.Context())
+					defer die()
+					go func() {
+						for alive {
+							select {
+							case <-owner.Done():
+								return
+							case <-time.After(2 * time.Second):
+							}
+							w.storeMu.Lock()
+							w.beat.Time = time.Now().Add(skew).UnixMicro()
+							w.storeMu.Unlock()
+						}
+					}()
+					err := w.run(t)
+					if superseded, ok := errors.AsType[*batch.SupersededError](err); alive && (!ok || !strings.Contains(superseded.Theirs, "alive just now, by a clock that is 3h0m")) {
+						t.Fatalf("an empty directory beside a live owner: %v", err)
+					}
+					if !alive {
+						if err != nil {
+							t.Fatal(err)
+						}
+						want(w)
+						checkGeneration(t, w, 2)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestGeneration_TakeOverNeedsNoDeadOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, rest, want := halves(t, 6)
