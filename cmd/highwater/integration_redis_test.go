@@ -315,8 +315,20 @@ func testRedisBeginsToEvict(_ *testing.T, s *service, _ *redistest.Server) {
 	s.logs("Redis may evict vectors now", "level=ERROR", "allkeys-lru", s.redis.addrs[0])
 	s.load(1000)
 	s.awaitEvents(1000) // it does not stop
-	s.do("config set maxmemory-policy noeviction")
-	s.logs("Redis does not evict any more")
+	var used int64
+	info, err := s.redis.client.Info(s.t.Context(), "memory").Result()
+	must(s.t, err)
+	_, after, _ := strings.Cut(info, "used_memory:")
+	_, err = fmt.Sscan(after, &used)
+	must(s.t, err)
+	s.do(fmt.Sprintf("config set maxmemory %d", used-64<<10)) // so little less that it can still write
+	s.load(1100)
+	s.logs("Redis evicts vectors", "level=ERROR", s.redis.addrs[0])
+	s.awaitRepublished(func() {
+		s.do("config set maxmemory 0")
+		s.do("config set maxmemory-policy noeviction")
+		s.logs("Redis does not evict any more")
+	})
 }
 
 func testRedisPasswordIsRotated(t *testing.T, s *service, _ *redistest.Server) {
