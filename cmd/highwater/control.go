@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/pprof" // which also adds itself to the server that nobody here serves
 	"net/url"
 	"os"
 	"path/filepath"
@@ -81,6 +82,9 @@ func newControl(dataDir string, e *engine, settings *reloader) (*control, error)
 			return settings.reload()
 		})
 	})
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // heap, goroutine, allocs and so on, by name
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return &control{listener: listener, reopen: reopen, server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
 }
 
