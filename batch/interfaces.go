@@ -98,7 +98,10 @@ type TruncatedError struct {
 }
 
 // ChangedError says that something which a task is started with has changed: a topic gained partitions, or was made again; a new generation was asked for. Opened and started again, the task goes on by itself.
-type ChangedError struct{ Why string }
+type ChangedError struct {
+	Why   string
+	Raise bool // it is to begin a new generation, from where it stands: [FromHere]
+}
 
 // SupersededError says that another owner has the task. It is permanent.
 type SupersededError struct {

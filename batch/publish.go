@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ type publisher struct {
 	clock   int64
 	took    atomic.Int64 // ns, summed over the calls
 	refused atomic.Int64
+	buried  atomic.Bool // tombstones were refused
 }
 
 func (p *publisher) deadLetters(ctx context.Context, dead []DeadLetter) error {
@@ -64,9 +66,24 @@ func (p *publisher) publish(ctx context.Context, out *Output) error {
 		if err := p.count(sink, outcome); err != nil {
 			return err
 		}
+		if outcome.Refused > 0 && slices.ContainsFunc(out.Vectors, func(v features.Vector) bool { return v.Tombstone }) {
+			p.buried.Store(true)
+		}
 	}
 	p.task.o.Metrics.vectors.Add(float64(len(out.Vectors)))
 	return nil
+}
+
+// outlived is what a task ends with that was away for longer than tombstones live, and has had tombstones refused for it: by now they have expired, so that no republish writes them, and what they were to bury would stay for ever.
+// Under a new generation they are made anew, or swept.
+func (p *publisher) outlived() error {
+	o := &p.task.o
+	shared := o.Owner == ""                                               // owners that share a plan log cannot begin a generation
+	away := o.Now().UnixMicro()-p.clock > o.TombstoneTTL.Microseconds()/2 // else the store's clock is ahead by so much, and would refuse the next one too
+	if shared || !away || !p.buried.Load() {
+		return nil
+	}
+	return &ChangedError{Why: "this owner was away for longer than tombstones live, and tombstones of its were refused", Raise: true}
 }
 
 // count records an outcome; a divergence stops the task (I4 is broken, and going on would spread it).

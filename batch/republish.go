@@ -142,6 +142,9 @@ func (t *Task) slice(ctx context.Context) error {
 	if err := p.pub.vectors(ctx, p.out.vectors); err != nil {
 		return err
 	}
+	if err := p.pub.outlived(); err != nil {
+		return err
+	}
 	if p.pub.refused.Swap(0) > 0 { // only a newer clock reading helps
 		t.withhold("upserts of a republish were refused: this owner was away for longer than tombstones live")
 		t.askForPlan()

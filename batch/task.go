@@ -509,6 +509,9 @@ func (t *Task) transformAndPublish(ctx context.Context, in *input, change Change
 		return err
 	})
 	err := g.Wait()
+	if err == nil {
+		err = pub.outlived()
+	}
 	stats.Stages.Publish = time.Duration(pub.took.Load()) / publishers
 	return counters, int(pub.refused.Load()), err
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -28,6 +29,7 @@ func TestReal_OtherCuts(t *testing.T) {
 		{"directory_is_copied", testDirectoryIsCopied},
 		{"directory_is_deleted", testDirectoryIsDeleted},
 		{"definitions_change_and_go_back", testDefinitionsChangeAndGoBack},
+		{"away_for_longer_than_tombstones_live", testAwayForLongerThanTombstonesLive},
 	} {
 		t.Run(day.name, func(t *testing.T) { day.test(t, broker) })
 	}
@@ -167,6 +169,36 @@ func testDirectoryIsDeleted(t *testing.T, broker *kafkatest.Broker) {
 	s.refused("superseded", "an empty data directory", "which was alive", "--take-over")
 	s.startWorker("--take-over")
 	s.logs(newGeneration, "taken over from", "generation=2")
+	s.ends()
+}
+
+// What a batch was to bury is made anew under a new generation where its tombstones came too late.
+func testAwayForLongerThanTombstonesLive(t *testing.T, broker *kafkatest.Broker) {
+	server := redistest.Start(t)
+	s := badDay(t, broker, &redisUnderTest{addrs: []string{server.Addr}, client: server.Client(t), parts: 1})
+	text, err := os.ReadFile(s.definitions)
+	must(t, err)
+	must(t, os.WriteFile(s.definitions, []byte(strings.Replace(string(text), "ttl: 24h", "ttl: 30m", 1)), 0o600))
+	s.project, err = features.Load(s.definitions)
+	must(t, err)
+	s.createTopics(nil)
+	s.load(600)
+	const ttl = time.Minute
+	s.startWorker("--tombstone-ttl", ttl.String())
+	s.awaitEvents(600)
+	server.Stop()
+	s.load(1000)
+	s.logs("does not work for now", "kind=unreachable")
+	away := time.NewTimer(ttl + 2*time.Second)
+	defer away.Stop()
+	select {
+	case <-away.C:
+	case <-s.worker.Ended():
+		t.Fatal("the worker has ended while Redis was away")
+	}
+	server.Restart(t)
+	s.logs("starting the task again", "away for longer than tombstones live")
+	s.logs(newGeneration, "reset from here", "generation=2")
 	s.ends()
 }
 

@@ -147,8 +147,12 @@ func runEngine(ctx context.Context, o engineOptions, opened func(*engine)) error
 			return err
 		}
 		opened(e)
-		err = errors.Join(e.Run(ctx), e.Close())
+		err = e.Run(ctx)
 		changed, again := errors.AsType[*batch.ChangedError](err)
+		if again && changed.Raise {
+			err = errors.Join(err, e.store.AskForReset(ctx, batch.Reset{From: batch.FromHere}))
+		}
+		err = errors.Join(err, e.Close())
 		if !again || ctx.Err() != nil {
 			return err
 		}
