@@ -107,6 +107,7 @@ func New(o Options) (*Task, error) {
 	o.Metrics.bind(&o)
 	o.Log = o.Log.With("project", o.Project.Name, "task", 0)
 	t := &Task{o: o, journal: newJournal(o.Log, o.Project.Batch), requests: make(chan func(context.Context) error), restored: make(chan struct{}), force: make(chan string, 1), lost: make(chan string, 1)}
+	o.Metrics.ages.bind(o.Sinks, t.journal.list)
 	t.SetRepublishRate(o.RepublishRate)
 	return t, nil
 }

@@ -92,6 +92,7 @@ func (t *Task) beatOnce(ctx context.Context) error {
 	b := Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()}
 	beat := t.o.Key.Beat(ctx, b)
 	if beat == nil {
+		t.o.Metrics.ages.beaten()
 		t.o.Metrics.heartbeat.Set(float64(b.Time) / 1e6)
 	}
 	if ctx.Err() == nil {
@@ -135,19 +136,26 @@ func (t *Task) sourceStalled() error {
 	return nil
 }
 
-// lookBehind asks how far the logs go beyond the position; where the brokers do not answer, what was known stays.
+// sourceFailed notes at a heartbeat what the source cannot do; nil that it can.
+func (t *Task) sourceFailed(err error) {
+	if err != nil {
+		t.o.Metrics.sourceError.Inc()
+	}
+	t.setStalled(troubleKafka, err)
+}
+
+// lookBehind asks how far the logs go beyond the position; where the brokers do not answer, what was known stays. A source that cannot read on is trouble too, although it may say where the logs end.
 func (t *Task) lookBehind(ctx context.Context) {
 	asking, cancel := context.WithTimeout(ctx, heartbeatEvery)
 	defer cancel()
 	ends, err := t.o.Source.Ends(asking)
 	if err != nil {
 		if ctx.Err() == nil {
-			t.o.Metrics.sourceError.Inc()
-			t.setStalled(troubleKafka, err)
+			t.sourceFailed(err)
 		}
 		return
 	}
-	t.setStalled(troubleKafka, t.sourceStalled())
+	t.sourceFailed(t.sourceStalled())
 	position, _, _ := t.Position()
 	var behind int64
 	for i, p := range position.Partitions {
