@@ -99,6 +99,11 @@ func TestLog_ADayOfNormalRunningIsShort(t *testing.T) {
 		if last["msg"] != "task stopped" || last["act"] != "stop" || last["offsets"] == "events/0:0" {
 			t.Errorf("it stops with %v", last)
 		}
+		for _, line := range all {
+			if line["act"] == nil || line["generation"] == nil || line["sequence"] == nil {
+				t.Errorf("a line that does not say what it is about: %v", line)
+			}
+		}
 		records, sequence := 0.0, 0.0
 		for _, line := range log.with(t, "batches committed") {
 			records += line["records"].(float64)
