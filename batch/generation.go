@@ -82,6 +82,7 @@ func (t *Task) own(ctx context.Context) error {
 	if err := t.retryKey(ctx)(func() error { return t.o.Key.Claim(ctx, claim) }); err != nil {
 		return fmt.Errorf("claim the task: %w", err)
 	}
+	t.ours = true
 	return nil
 }
 

@@ -83,6 +83,7 @@ type Task struct {
 	waiting     []chan<- int64   // who asked for a republish by hand: each hears how many vectors it was
 	force       chan string
 
+	ours         bool          // the task was claimed: its heartbeat is ours to write
 	drained      bool          // everything that was to come has been committed, and OnDrained has not heard of it
 	afterPending error         // what ends the run once the pending plans are executed; nil for nothing
 	sweeping     bool          // vectors of lower generations may be left
@@ -130,7 +131,11 @@ func (t *Task) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	if err := t.start(ctx); err != nil {
-		return ignoreCancel(ctx, err)
+		err = ignoreCancel(ctx, err)
+		if err != nil && t.ours {
+			t.sayFailed(err)
+		}
+		return err
 	}
 	t.journal.started(t.position, len(t.pending))
 	t.setRunning(true)
@@ -158,6 +163,8 @@ func (t *Task) Run(ctx context.Context) error {
 	err := ignoreCancel(ctx, g.Wait())
 	if err == nil {
 		t.sayStopped()
+	} else {
+		t.sayFailed(err)
 	}
 	t.setRunning(false)
 	t.journal.stopped(t.position, err)

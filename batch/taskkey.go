@@ -126,6 +126,22 @@ func (t *Task) sayStopped() {
 	_ = t.o.Key.Beat(ctx, Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Stopped: true, Status: t.StatusJSON()})
 }
 
+// sayFailed tells, with the last heartbeat, why the task stops: who asks for the status finds it there when the process is gone. It is best effort. Its owner may be back in a moment, and still counts as alive.
+// A task that is another's now, or is started again at once, has nothing to tell.
+func (t *Task) sayFailed(err error) {
+	_, superseded := errors.AsType[*SupersededError](err)
+	_, changed := errors.AsType[*ChangedError](err)
+	if superseded || changed {
+		return
+	}
+	t.mu.Lock()
+	t.status.stopped = err.Error()
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = t.o.Key.Beat(ctx, Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()})
+}
+
 func (t *Task) setConfirmed(v features.Version) { t.confirmed.Store(&v) }
 
 // sourceStalled is what keeps the source from fetching, where it says so.
