@@ -29,7 +29,9 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		return usagef("--redis is required: where the vectors are")
 	}
 	log := s.log.With("project", c.Project)
-	web, err := newWeb(c.Addr, c.redisFlags, c.Project, prometheus.NewRegistry(), nil, log)
+	registry := prometheus.NewRegistry()
+	tellInfo(registry, c.Project, "")
+	web, err := newWeb(c.Addr, c.redisFlags, c.Project, registry, nil, log)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ func (c *workerCommand) Run(ctx context.Context, s streams) error {
 	}
 	log := s.log.With("project", p.Name) // the engine has the plain one, and says it by itself
 	registry := prometheus.NewRegistry()
+	tellInfo(registry, p.Name, p.Hash)
 	machine, err := newMachine(registry, log)
 	if err != nil {
 		return err
