@@ -82,6 +82,7 @@ func (t *Task) own(ctx context.Context) error {
 	if err := t.retryKey(ctx)(func() error { return t.o.Key.Claim(ctx, claim) }); err != nil {
 		return fmt.Errorf("claim the task: %w", err)
 	}
+	t.ours = true
 	return nil
 }
 
@@ -256,7 +257,7 @@ func (t *Task) raise(ctx context.Context, key Key, why string) error {
 	if err := t.o.State.Raise(ctx, p, empty); err != nil {
 		return fmt.Errorf("begin generation %d: %w", p.Version.Generation, err)
 	}
-	t.o.Log.Warn("a new generation begins; all vectors are published again under it", "generation", p.Version.Generation, "was", old.Generation, "why", why, "state_emptied", empty)
+	t.o.Log.Warn("a new generation begins; all vectors are published again under it", at("generation", p.Version), "was", old.Generation, "why", why, "state_emptied", empty)
 	t.position, t.pending, t.recovering = p, nil, p.Version
 	t.setPosition(p)
 	return nil
@@ -300,7 +301,7 @@ func (t *Task) cutBack(ctx context.Context, p *Position) error {
 	for i := range p.Partitions {
 		part := &p.Partitions[i]
 		if part.Next > ends[i].LogEnd {
-			t.o.Log.Warn("the log was cut off; going on at its end", "topic", part.Partition.Topic, "partition", part.Partition.Number, "was_at", part.Next, "end", ends[i].LogEnd)
+			t.o.Log.Warn("the log was cut off; going on at its end", at("reset", t.position.Version), "topic", part.Partition.Topic, "partition", part.Partition.Number, "was_at", part.Next, "end", ends[i].LogEnd)
 			part.Next = ends[i].LogEnd
 		}
 		part.LeaderEpoch = -1
@@ -376,6 +377,6 @@ func (t *Task) sweep(ctx context.Context) error {
 		return fmt.Errorf("sweep the vectors of lower generations: %w", err)
 	}
 	t.o.Metrics.swept.Add(float64(swept))
-	t.o.Log.Info("vectors of lower generations are swept away", "vectors", swept, "generation", opening.Generation)
+	t.o.Log.Info("vectors of lower generations are swept away", at("sweep", opening), "vectors", swept)
 	return nil
 }

@@ -72,11 +72,11 @@ func (j *journal) stopped(p Position, err error) {
 	j.mu.Lock()
 	sum := j.sum
 	j.mu.Unlock()
-	why := "told to"
+	why := slog.Group("", "why", "told to")
 	if err != nil {
-		why = "failed"
+		why = slog.Group("", "why", "failed", "err", err)
 	}
-	j.log.Info("task stopped", at("stop", p.Version), "why", why, sum.attr(), "frontier", timeOf(p.Frontier), "watermark", timeOf(p.Watermark), "offsets", offsetsOf(p.Partitions))
+	j.log.Info("task stopped", at("stop", p.Version), why, sum.attr(), "frontier", timeOf(p.Frontier), "watermark", timeOf(p.Watermark), "offsets", offsetsOf(p.Partitions))
 }
 
 // begin notes which batch is in hand, for lines about what keeps it from going on.

@@ -99,6 +99,11 @@ func TestLog_ADayOfNormalRunningIsShort(t *testing.T) {
 		if last["msg"] != "task stopped" || last["act"] != "stop" || last["offsets"] == "events/0:0" {
 			t.Errorf("it stops with %v", last)
 		}
+		for _, line := range all {
+			if line["act"] == nil || line["generation"] == nil || line["sequence"] == nil {
+				t.Errorf("a line that does not say what it is about: %v", line)
+			}
+		}
 		records, sequence := 0.0, 0.0
 		for _, line := range log.with(t, "batches committed") {
 			records += line["records"].(float64)
@@ -191,4 +196,52 @@ func TestLog_BehindAndCaughtUp(t *testing.T) {
 			t.Errorf("behind: %v; caught up: %v", behind, caughtUp)
 		}
 	})
+}
+
+// cutOff is a source whose log has lost what was not read yet.
+type cutOff struct{ batch.Source }
+
+func (cutOff) Cut(int64, int64) (batch.Cut, error) {
+	return batch.Cut{}, &batch.LostError{Partition: batch.Partition{Topic: "events"}, Start: 3, End: 9}
+}
+
+// What ends a task, also while it plans or reads, is in the last line of its log and in its last heartbeat, which does not say that nobody is left to wait for.
+func TestLog_LastWords(t *testing.T) {
+	for name, change := range map[string]func(w *world, o *batch.Options){
+		"offsets 3 to 8 are gone": func(_ *world, o *batch.Options) { o.Source = cutOff{o.Source} },
+		"out of memory":           func(w *world, _ *batch.Options) { w.fail = publishing(batch.Permanent(busy{})) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			log := &logLines{}
+			w := newWorld(project(t), [][]batch.Record{clicks(time.Now(), 0)})
+			err := w.run(t, func(o *batch.Options) {
+				change(w, o)
+				o.Log = slog.New(slog.NewJSONHandler(log, nil))
+			})
+			if err == nil || !strings.Contains(err.Error(), name) {
+				t.Fatalf("the task ended with %v, want %q", err, name)
+			}
+			all := log.lines(t)
+			if last := all[len(all)-1]; last["msg"] != "task stopped" || last["why"] != "failed" || last["err"] != err.Error() {
+				t.Errorf("the last line is %v", last)
+			}
+			var status struct{ Stopped string }
+			if err := json.Unmarshal(w.beat.Status, &status); err != nil {
+				t.Fatal(err)
+			}
+			if status.Stopped != err.Error() || w.beat.Stopped {
+				t.Errorf("the last heartbeat says %s (stopped: %t)", w.beat.Status, w.beat.Stopped)
+			}
+		})
+	}
+}
+
+// publishing is a world in which no attempt to publish succeeds.
+func publishing(err error) func(call string) error {
+	return func(call string) error {
+		if call == "before publish" {
+			return err
+		}
+		return nil
+	}
 }

@@ -172,13 +172,59 @@ func TestMetrics_AStalledTaskFallsBehind(t *testing.T) {
 			if n := g.value("sink_errors_total", "sink", "store", "kind", batch.KindMemory); n < 12 || g.value("sink_errors_total", "sink", "store", "kind", batch.KindOther) != 0 {
 				t.Errorf("%v errors of the kind memory in a minute, want one at least every 5 s, and no others", n)
 			}
+			if lasts := g.value("trouble_seconds", "what", "store"); lasts < 60 || lasts > 65 {
+				t.Errorf("the trouble with the sink lasts %v s, want about 64", lasts)
+			}
+			g.want(0, "trouble_seconds", "what", "kafka")
+			if age := g.value("heartbeat_age_seconds"); age > 2 { // heartbeats go on
+				t.Errorf("the last heartbeat is %v s old", age)
+			}
 			down.Store(false)
 			for behind := 250.0; behind > 0; behind = g.value("records_behind", "partition", "0") {
 				time.Sleep(time.Second)
 				synctest.Wait()
 			}
 			g.want(0, "backlog_intervals")
+			g.want(0, "trouble_seconds", "what", "store")
 		}, configure)
+	})
+}
+
+// denied is a source that still says where its logs end, and lets nobody read them while why is not nil.
+type denied struct {
+	batch.Source
+	why atomic.Pointer[error]
+}
+
+func (d *denied) Stalled() error {
+	if why := d.why.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
+// A source that cannot be read is trouble with Kafka at each heartbeat, although it answers.
+func TestMetrics_ASourceThatCannotBeReadIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, g, configure := measured(t)
+		var d denied
+		live(t, p, steadyLog(10, time.Now()), func(a *arriving, _ *world, batches chan batch.Stats) {
+			a.come(1)
+			<-batches
+			g.want(0, "source_errors_total")
+			g.want(0, "trouble_seconds", "what", "kafka")
+			why := errors.New("the right to read it was taken away")
+			d.why.Store(&why)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if n, lasts := g.value("source_errors_total"), g.value("trouble_seconds", "what", "kafka"); n < 29 || n > 31 || lasts < 57 || lasts > 60 {
+				t.Errorf("in a minute %v heartbeats have failed, and the trouble lasts %v s", n, lasts)
+			}
+			d.why.Store(nil)
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			g.want(0, "trouble_seconds", "what", "kafka")
+		}, configure, func(o *batch.Options) { d.Source, o.Source = o.Source, &d })
 	})
 }
 

@@ -36,6 +36,7 @@ type Metrics struct {
 	heartbeat   prometheus.Gauge
 	clockBehind prometheus.Gauge
 	delays      *delays
+	ages        *ages
 
 	interval   prometheus.Gauge
 	target     prometheus.Gauge
@@ -86,7 +87,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		divergent:   counter("divergent_total", "Upserts that found their own version with other bytes: a broken promise, which stops the task."),
 		refused:     counter("refused_total", "Upserts refused because their owner was away longer than tombstones live."),
 		sinkErrors:  counters("sink_errors_total", "Failed attempts to publish, by sink and kind of error.", "sink", "kind"),
-		sourceError: counter("source_errors_total", "Heartbeats at which Kafka did not say where its logs end."),
+		sourceError: counter("source_errors_total", "Heartbeats at which Kafka did not say where its logs end, or did not let a topic be read."),
 
 		frontier:    gauge("frontier_seconds", "The task's frontier, as Unix time."),
 		watermark:   gauge("watermark_seconds", "The task's watermark, as Unix time."),
@@ -95,6 +96,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		heartbeat:   gauge("heartbeat_timestamp_seconds", "When the store last took the task's heartbeat, as Unix time."),
 		clockBehind: gauge("clock_behind_seconds", "By how much this machine's clock is behind the last plan's reading: it was set back."),
 		delays:      register(r, newDelays()),
+		ages:        register(r, newAges()),
 
 		interval:   gauge("batch_interval_seconds", "The definitions' batch interval."),
 		target:     gauge("batch_target_seconds", "The processing time that a batch should not exceed: half of the interval."),

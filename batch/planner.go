@@ -115,7 +115,7 @@ func (p *planner) wait(ctx context.Context) (string, Cut, error) {
 			return byDrain, cut, nil
 		case why := <-p.force:
 			timer.Stop()
-			p.log.Info("plan forced", "why", why)
+			p.log.Info("plan forced", at("plan", p.version), "why", why)
 			return byForce, cut, nil
 		}
 		timer.Stop()
@@ -171,9 +171,9 @@ func (p *planner) heed(now time.Time) {
 	case setBack && !p.setBack:
 		p.setBack = true
 		p.log.Warn("the clock was set back: until it has caught up, plans keep the last reading, and events more than max_future ahead of that are dead letters",
-			"by", by.Round(time.Second), "reading", stamp(p.reading), "clock", now.UTC().Format(time.RFC3339))
+			at("plan", p.version), "by", by.Round(time.Second), "reading", stamp(p.reading), "clock", now.UTC().Format(time.RFC3339))
 	case !setBack && p.setBack:
 		p.setBack = false
-		p.log.Info("the clock has caught up with the last plan's reading")
+		p.log.Info("the clock has caught up with the last plan's reading", at("plan", p.version))
 	}
 }

@@ -23,6 +23,7 @@ type status struct {
 	republish *republishStatus // nil while there is none
 
 	running   bool
+	stopped   string    // why the task has failed; "" while it has not
 	committed time.Time // when the last batch was, by this process
 }
 
@@ -60,6 +61,7 @@ type document struct {
 	Counters      Counters           `json:"counters"`
 	Holding       []string           `json:"watermark_held_by,omitempty"`
 	Stalled       map[string]string  `json:"stalled,omitempty"`
+	Stopped       string             `json:"stopped,omitempty"` // why the task has failed
 	Republish     *republishStatus   `json:"republish,omitempty"`
 	DeadLetters   []deadLetterStatus `json:"dead_letters,omitempty"`
 	LastBatches   []batchStatus      `json:"last_batches"`
@@ -71,7 +73,7 @@ func (t *Task) StatusJSON() []byte {
 	defer t.mu.Unlock()
 	s := &t.status
 	d := document{Generation: s.position.Version.Generation, Sequence: s.position.Version.Sequence, Frontier: stampOrNil(s.position.Frontier), Watermark: stampOrNil(s.position.Watermark),
-		RecordsBehind: s.behind, Counters: s.position.Counters, DeadLetters: s.dead, LastBatches: s.batches, Stalled: t.journal.stalled(), Republish: s.republish}
+		RecordsBehind: s.behind, Counters: s.position.Counters, DeadLetters: s.dead, LastBatches: s.batches, Stalled: t.journal.stalled(), Stopped: s.stopped, Republish: s.republish}
 	if d.LastBatches == nil {
 		d.LastBatches = []batchStatus{}
 	}

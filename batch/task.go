@@ -83,6 +83,7 @@ type Task struct {
 	waiting     []chan<- int64   // who asked for a republish by hand: each hears how many vectors it was
 	force       chan string
 
+	ours         bool          // the task was claimed: its heartbeat is ours to write
 	drained      bool          // everything that was to come has been committed, and OnDrained has not heard of it
 	afterPending error         // what ends the run once the pending plans are executed; nil for nothing
 	sweeping     bool          // vectors of lower generations may be left
@@ -107,6 +108,7 @@ func New(o Options) (*Task, error) {
 	o.Metrics.bind(&o)
 	o.Log = o.Log.With("project", o.Project.Name, "task", 0)
 	t := &Task{o: o, journal: newJournal(o.Log, o.Project.Batch), requests: make(chan func(context.Context) error), restored: make(chan struct{}), force: make(chan string, 1), lost: make(chan string, 1)}
+	o.Metrics.ages.bind(o.Sinks, t.journal.list)
 	t.SetRepublishRate(o.RepublishRate)
 	return t, nil
 }
@@ -129,7 +131,11 @@ func (t *Task) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	if err := t.start(ctx); err != nil {
-		return ignoreCancel(ctx, err)
+		err = ignoreCancel(ctx, err)
+		if err != nil && t.ours {
+			t.sayFailed(err)
+		}
+		return err
 	}
 	t.journal.started(t.position, len(t.pending))
 	t.setRunning(true)
@@ -157,6 +163,8 @@ func (t *Task) Run(ctx context.Context) error {
 	err := ignoreCancel(ctx, g.Wait())
 	if err == nil {
 		t.sayStopped()
+	} else {
+		t.sayFailed(err)
 	}
 	t.setRunning(false)
 	t.journal.stopped(t.position, err)

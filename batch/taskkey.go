@@ -92,6 +92,7 @@ func (t *Task) beatOnce(ctx context.Context) error {
 	b := Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()}
 	beat := t.o.Key.Beat(ctx, b)
 	if beat == nil {
+		t.o.Metrics.ages.beaten()
 		t.o.Metrics.heartbeat.Set(float64(b.Time) / 1e6)
 	}
 	if ctx.Err() == nil {
@@ -125,6 +126,22 @@ func (t *Task) sayStopped() {
 	_ = t.o.Key.Beat(ctx, Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Stopped: true, Status: t.StatusJSON()})
 }
 
+// sayFailed tells, with the last heartbeat, why the task stops: who asks for the status finds it there when the process is gone. It is best effort. Its owner may be back in a moment, and still counts as alive.
+// A task that is another's now, or is started again at once, has nothing to tell.
+func (t *Task) sayFailed(err error) {
+	_, superseded := errors.AsType[*SupersededError](err)
+	_, changed := errors.AsType[*ChangedError](err)
+	if superseded || changed {
+		return
+	}
+	t.mu.Lock()
+	t.status.stopped = err.Error()
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = t.o.Key.Beat(ctx, Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()})
+}
+
 func (t *Task) setConfirmed(v features.Version) { t.confirmed.Store(&v) }
 
 // sourceStalled is what keeps the source from fetching, where it says so.
@@ -135,19 +152,26 @@ func (t *Task) sourceStalled() error {
 	return nil
 }
 
-// lookBehind asks how far the logs go beyond the position; where the brokers do not answer, what was known stays.
+// sourceFailed notes at a heartbeat what the source cannot do; nil that it can.
+func (t *Task) sourceFailed(err error) {
+	if err != nil {
+		t.o.Metrics.sourceError.Inc()
+	}
+	t.setStalled(troubleKafka, err)
+}
+
+// lookBehind asks how far the logs go beyond the position; where the brokers do not answer, what was known stays. A source that cannot read on is trouble too, although it may say where the logs end.
 func (t *Task) lookBehind(ctx context.Context) {
 	asking, cancel := context.WithTimeout(ctx, heartbeatEvery)
 	defer cancel()
 	ends, err := t.o.Source.Ends(asking)
 	if err != nil {
 		if ctx.Err() == nil {
-			t.o.Metrics.sourceError.Inc()
-			t.setStalled(troubleKafka, err)
+			t.sourceFailed(err)
 		}
 		return
 	}
-	t.setStalled(troubleKafka, t.sourceStalled())
+	t.sourceFailed(t.sourceStalled())
 	position, _, _ := t.Position()
 	var behind int64
 	for i, p := range position.Partitions {

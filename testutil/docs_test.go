@@ -302,3 +302,40 @@ func anchors(text string) []string {
 	}
 	return all
 }
+
+// A merge that was not finished leaves its markers at the beginnings of lines. No text of ours begins one so.
+func TestDocs_NoConflictMarkers(t *testing.T) {
+	marker := regexp.MustCompile(`(?m)^(?:<{7}|>{7})`)
+	n := 0
+	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (name == ".git" || name == ".highwater"): // what git keeps, and what tests left
+			return fs.SkipDir
+		case d.IsDir() || !d.Type().IsRegular() || !isText(name):
+			return nil
+		}
+		text, err := os.ReadFile(filepath.Join(root, name))
+		n++
+		if at := marker.FindIndex(text); at != nil {
+			t.Errorf("%s:%d begins with a conflict marker", name, 1+strings.Count(string(text[:at[0]]), "\n"))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n < 300 {
+		t.Errorf("only %d files looked at: is this test still where it was?", n)
+	}
+}
+
+// isText reports whether a file's name says that people write it.
+func isText(name string) bool {
+	switch path.Ext(name) {
+	case "", ".go", ".md", ".yml", ".yaml", ".json", ".txt", ".txtar", ".lua", ".http", ".html", ".mod", ".sum", ".service", ".sysusers", ".properties", ".xml":
+		return path.Base(name) != "highwater" // the binary
+	}
+	return false
+}

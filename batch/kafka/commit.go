@@ -81,12 +81,12 @@ func (s *Source) tellCommit(err error) {
 	switch {
 	case err == nil && !c.complained.IsZero():
 		c.complained = time.Time{}
-		s.log.Info("positions are committed to the consumer group again", "group", s.options.Group)
+		s.log.Info("positions are committed to the consumer group again", "act", "commit", "group", s.options.Group)
 	case err != nil:
 		c.failed.Add(1)
 		if time.Since(c.complained) >= remindEvery {
 			c.complained = time.Now()
-			s.log.Warn("positions are not committed to the consumer group: lag tools show older ones; nothing else suffers", "group", s.options.Group, "failures", c.failed.Load(), "err", err)
+			s.log.Warn("positions are not committed to the consumer group: lag tools show older ones; nothing else suffers", "act", "commit", "group", s.options.Group, "failures", c.failed.Load(), "err", err)
 		}
 	}
 }

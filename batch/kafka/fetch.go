@@ -138,7 +138,7 @@ func (f *fetcher) aside(topic string, err error) (strikes int) {
 	if topic == "" || err == nil {
 		return 0
 	}
-	f.log.Warn("fetching met an error of a topic", "topic", topic, "err", err)
+	f.log.Warn("fetching met an error of a topic", "act", "read", "topic", topic, "err", err)
 	notify(f.suspect)
 	return 1
 }
@@ -233,7 +233,7 @@ func (f *fetcher) strike(i int, err error) (strikes int) {
 	}
 	f.struck[i] = time.Now()
 	f.strikes[i]++
-	f.log.Warn("fetching met an error, trying again", "topic", p.Topic, "partition", p.Number, "offset", f.fetchedTo(i), "err", err)
+	f.log.Warn("fetching met an error, trying again", "act", "read", "topic", p.Topic, "partition", p.Number, "offset", f.fetchedTo(i), "err", err)
 	if f.strikes[i] >= maxStrikes {
 		f.stop(i, batch.Permanent(fmt.Errorf("topic %s, partition %d: fetching at offset %d met the same kind of error %d times in a row: %w", p.Topic, p.Number, f.fetchedTo(i), maxStrikes, err)))
 	}
@@ -246,7 +246,7 @@ func (f *fetcher) denied(i int, err error) (strikes int) {
 	f.strikes[i]++
 	if time.Since(f.told[i]) >= remindEvery {
 		f.told[i] = time.Now()
-		f.log.Error("the brokers no longer let this client read a topic: waiting until the right is given back (Read on the topic); nothing is lost", "topic", topic, "err", err)
+		f.log.Error("the brokers no longer let this client read a topic: waiting until the right is given back (Read on the topic); nothing is lost", "act", "read", "topic", topic, "err", err)
 	}
 	f.troubles.met(actRead+topic, fmt.Errorf("the right to read it was taken away: %w", err))
 	return f.strikes[i]

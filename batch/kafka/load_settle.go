@@ -73,7 +73,7 @@ func (l *loader) endHanging(ctx context.Context, admin *kadm.Client, partitions 
 		if p.CurrentTxnStartOffset < 0 || p.ProducerID != l.small.id && p.ProducerID != l.large.id {
 			return
 		}
-		l.options.Log.Warn("a transaction of loaded rows was never ended by the brokers: ending it, to write its rows again", "topic", topic, "partition", p.Partition, "from", p.CurrentTxnStartOffset, "producer_id", p.ProducerID)
+		l.options.Log.Warn("a transaction of loaded rows was never ended by the brokers: ending it, to write its rows again", "act", "load", "topic", topic, "partition", p.Partition, "from", p.CurrentTxnStartOffset, "producer_id", p.ProducerID)
 		set := kadm.TopicsSet{}
 		set.Add(topic, p.Partition)
 		aborts = append(aborts, kadm.TxnMarkers{ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch, CoordinatorEpoch: max(0, p.CoordinatorEpoch), Topics: set})

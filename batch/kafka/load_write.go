@@ -77,7 +77,7 @@ func (l *loader) commit(ctx context.Context) error {
 		if err := l.options.loadError(err); ctx.Err() != nil || batch.IsPermanent(err) {
 			return err
 		}
-		l.options.Log.Warn("a transaction of loaded rows failed: looking what the topic holds, and going on from there", "topic", l.options.Topic, "err", err)
+		l.options.Log.Warn("a transaction of loaded rows failed: looking what the topic holds, and going on from there", "act", "load", "topic", l.options.Topic, "err", err)
 		if err := l.open(ctx); err != nil {
 			return err
 		}
@@ -188,7 +188,7 @@ func (w *writer) flush(ctx context.Context, o LoadOptions) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		o.Log.Warn("kafka does not take rows: trying on", "topic", o.Topic, "brokers", o.Brokers)
+		o.Log.Warn("kafka does not take rows: trying on", "act", "load", "topic", o.Topic, "brokers", o.Brokers)
 	}
 }
 

@@ -210,7 +210,7 @@ func (s *Source) compacted(ctx context.Context, hidden func(topics []string, err
 }
 
 func (s *Source) unknownPolicy(topics []string, err error) {
-	s.log.Warn("may not see whether topics are compacted, going on as if they were not; grant DescribeConfigs on them to check", "topics", topics, "err", err)
+	s.log.Warn("may not see whether topics are compacted, going on as if they were not; grant DescribeConfigs on them to check", "act", "start", "topics", topics, "err", err)
 }
 
 func compacts(c kadm.ResourceConfig) bool {

@@ -77,7 +77,7 @@ func common(brokers []string, log *slog.Logger, security Security, plain dialer,
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(brokers...),
 		kgo.ClientID("highwater"),
-		kgo.WithLogger(clientLog{log}),
+		kgo.WithLogger(clientLog{log.With("act", "client")}),
 		kgo.MetadataMinAge(metadataMinAge), // how long a change of leader goes unnoticed at least
 		kgo.RequestRetries(requestRetries), // what is worth waiting for is retried here, with a message
 	}

@@ -331,7 +331,7 @@ func (s *Source) memory() int64 {
 }
 
 func (s *Source) logLoss(p batch.Partition, start, end int64) {
-	s.log.Error("records were lost before they were read, and are passed over (accept loss)", "source", p.Source, "topic", p.Topic, "partition", p.Number, "from", start, "to", end, "offsets", end-start)
+	s.log.Error("records were lost before they were read, and are passed over (accept loss)", "act", "read", "source", p.Source, "topic", p.Topic, "partition", p.Number, "from", start, "to", end, "offsets", end-start)
 }
 
 // notify leaves a hint in a channel of one, without blocking.

@@ -107,7 +107,7 @@ func (w *watcher) tellMissing(topic string) {
 	}
 	w.told[topic] = time.Now()
 	w.troubles.met(actFind+topic, fmt.Errorf("it was deleted while it was read: waiting until it is there again"))
-	w.log.Error("a topic was deleted while it was read: waiting until it is there again; where it should be gone, stop this worker and take its source out of the definitions", "topic", topic, "missing_since", since.UTC().Format(time.RFC3339))
+	w.log.Error("a topic was deleted while it was read: waiting until it is there again; where it should be gone, stop this worker and take its source out of the definitions", "act", "read", "topic", topic, "missing_since", since.UTC().Format(time.RFC3339))
 }
 
 // lookAtSettings gives up topics that have become compacted. What it may not see it has been told of at Open.

@@ -197,6 +197,7 @@ func (d *dev) run(ctx context.Context) error {
 		d.Redis = []string{redis.Addr()}
 	}
 	registry := prometheus.NewRegistry()
+	tellInfo(registry, d.project.Name, d.project.Hash)
 	machine, err := newMachine(registry, d.log)
 	if err != nil {
 		return err

@@ -28,17 +28,20 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if len(c.Redis) == 0 {
 		return usagef("--redis is required: where the vectors are")
 	}
-	web, err := newWeb(c.Addr, c.redisFlags, c.Project, prometheus.NewRegistry(), nil, s.log)
+	log := s.log.With("project", c.Project)
+	registry := prometheus.NewRegistry()
+	tellInfo(registry, c.Project, "")
+	web, err := newWeb(c.Addr, c.redisFlags, c.Project, registry, nil, log)
 	if err != nil {
 		return err
 	}
 	defer web.Close()
-	settings := newReloader(s.settings, s.log)
-	s.log.Info("serving", "project", c.Project, "addr", web.address(), "build", buildVersion())
+	settings := newReloader(s.settings, log)
+	log.Info("serving", "act", "start", "addr", web.address(), "build", buildVersion())
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return settings.onHangup(ctx) })
 	g.Go(func() error { return web.Run(ctx) })
 	err = g.Wait()
-	s.log.Info("stopped serving", "project", c.Project)
+	log.Info("stopped serving", "act", "stop")
 	return err
 }

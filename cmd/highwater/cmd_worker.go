@@ -55,23 +55,25 @@ func (c *workerCommand) Run(ctx context.Context, s streams) error {
 	if err := c.kafkaFlags.check(); err != nil {
 		return err
 	}
+	log := s.log.With("project", p.Name) // the engine has the plain one, and says it by itself
 	registry := prometheus.NewRegistry()
-	machine, err := newMachine(registry, s.log)
+	tellInfo(registry, p.Name, p.Hash)
+	machine, err := newMachine(registry, log)
 	if err != nil {
 		return err
 	}
 	ready, live := newReadiness(c.ReadyBehind), &liveEngine{}
-	web, err := newWeb(c.Addr, c.redisFlags, p.Name, registry, ready.check, s.log)
+	web, err := newWeb(c.Addr, c.redisFlags, p.Name, registry, ready.check, log)
 	if err != nil {
 		return err
 	}
 	defer web.Close()
-	settings := newReloader(s.settings, s.log)
+	settings := newReloader(s.settings, log)
 	settings.onReload(func(now *cli) {
 		ready.most.Store(int64(now.Worker.ReadyBehind))
 		live.tune(now.Worker.taskFlags)
 	})
-	s.log.Info("worker starting", "act", "start", "project", p.Name, "build", buildVersion(), "definitions", p.Hash, "data_dir", c.DataDir, "addr", web.address())
+	log.Info("worker starting", "act", "start", "build", buildVersion(), "definitions", p.Hash, "data_dir", c.DataDir, "addr", web.address())
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return settings.onHangup(ctx) })
 	g.Go(func() error { return web.Run(ctx) })
@@ -83,16 +85,16 @@ func (c *workerCommand) Run(ctx context.Context, s streams) error {
 			last = e
 			ready.attach(e.task, e.store.Waiting)
 			live.attach(e)
-			s.log.Info("worker started", "project", p.Name, "data_dir", c.DataDir, "addr", web.address())
+			log.Info("worker started", "act", "start", "data_dir", c.DataDir, "addr", web.address())
 		})
 		if err != nil && last != nil && last.diverged() {
-			s.log.Error("the task has stopped; the process ends after the next scrape, so that the divergence is seen", "err", err)
+			log.Error("the task has stopped; the process ends after the next scrape, so that the divergence is seen", "act", "stop", "err", err)
 			web.awaitScrape(ctx, lastWords)
 		}
 		return err
 	})
 	err = g.Wait()
-	s.log.Info("worker stopped", "act", "stop", "project", p.Name, "data_dir", c.DataDir)
+	log.Info("worker stopped", "act", "stop", "data_dir", c.DataDir)
 	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, http.ErrServerClosed)) {
 		return nil
 	}

@@ -124,7 +124,7 @@ func (c *collector) ask(ctx context.Context, log *slog.Logger) {
 	defer cancel()
 	servers, err := of.servers(asking)
 	if err != nil {
-		log.Debug("Redis does not tell its figures", "err", err) // the sinks tell of an outage
+		log.Debug("Redis does not tell its figures", "act", "watch", "err", err) // the sinks tell of an outage
 		return
 	}
 	c.mu.Lock()

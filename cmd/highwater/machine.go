@@ -15,7 +15,6 @@ import (
 type machine struct {
 	limit int64 // bytes of memory; noLimit for none
 	files int   // for Pebble to keep open
-	log   *slog.Logger
 
 	descs []*prometheus.Desc // in the order of machineFigures
 
@@ -38,7 +37,7 @@ func newMachine(r prometheus.Registerer, log *slog.Logger) (*machine, error) {
 	if files < leastFiles {
 		return nil, fmt.Errorf("this process may have only %d files and connections open at a time, and needs at least %d (4096 are better): raise the limit (ulimit -n, LimitNOFILE= in a service file) and start again", files, leastFiles)
 	}
-	m := &machine{limit: memoryLimit(log), files: min(files-otherFiles, mostPebble), log: log}
+	m := &machine{limit: memoryLimit(log), files: min(files-otherFiles, mostPebble)}
 	for _, f := range machineFigures {
 		m.descs = append(m.descs, prometheus.NewDesc("highwater_"+f.name, f.help, f.labels, nil))
 	}
@@ -50,15 +49,15 @@ func (m *machine) budget(cache, prefetch int64) memoryBudget {
 	return budgetOf(m.limit, cache, prefetch)
 }
 
-// attach has the memory of an engine's parts kept within bounds, and their figures shown.
-func (m *machine) attach(b memoryBudget, store *state.Store, source *kafka.Source) *memoryController {
+// attach has the memory of an engine's parts kept within bounds, which log tells of, and their figures shown.
+func (m *machine) attach(b memoryBudget, store *state.Store, source *kafka.Source, log *slog.Logger) *memoryController {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.store = store
 	m.memory = newMemoryController(b, liveMemory, func(cache, prefetch int64) {
 		store.SetCacheBytes(cache)
 		source.SetMemoryBytes(prefetch)
-	}, m.log)
+	}, log)
 	return m.memory
 }
 

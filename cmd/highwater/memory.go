@@ -31,7 +31,7 @@ func memoryLimit(log *slog.Logger) int64 {
 	}
 	limit := int64(float64(cgroup) * cgroupShare)
 	debug.SetMemoryLimit(limit)
-	log.Info("memory is limited by the cgroup; GOMEMLIMIT would override this", "cgroup_bytes", cgroup, "limit_bytes", limit)
+	log.Info("memory is limited by the cgroup; GOMEMLIMIT would override this", "act", "start", "cgroup_bytes", cgroup, "limit_bytes", limit)
 	return limit
 }
 
@@ -134,7 +134,7 @@ func (c *memoryController) look() {
 
 // tell logs what a look leads to. c.mu is held.
 func (c *memoryController) tell(live, cache, prefetch int64, isTight bool) {
-	at := []any{"live_bytes", live, "limit_bytes", c.budget.limit, "cache_bytes", cache, "prefetch_bytes", prefetch}
+	at := []any{"act", "memory", "live_bytes", live, "limit_bytes", c.budget.limit, "cache_bytes", cache, "prefetch_bytes", prefetch}
 	switch {
 	case cache < c.cache || prefetch < c.prefetch:
 		c.shrinks++

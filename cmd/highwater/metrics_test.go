@@ -33,6 +33,7 @@ func TestMetrics_AreDocumented(t *testing.T) {
 	batch.NewMetrics(have)
 	api.New(api.Options{Serve: serve.New(serve.Options{}), Registerer: have, Metrics: http.NotFoundHandler()})
 	newCollector(have)
+	tellInfo(have, "shop", "")
 	_, err := newMachine(have, slog.New(slog.DiscardHandler))
 	must(t, err)
 	shown := metricsOfClicks(t)

@@ -259,6 +259,9 @@ func TestWorkerAndServe_PlainUse(t *testing.T) {
 	if n := metric(t, own, `highwater_records_total`); n > float64(len(rows)) { // it counts its own process's
 		t.Errorf("highwater_records_total is %v, want at most %d", n, len(rows))
 	}
+	if a, b := metric(t, own, `highwater_info\{definitions="[0-9a-f]{16}",project="ads",version="[^"]+"\}`), metric(t, client, `highwater_info\{definitions="",project="ads",version="[^"]+"\}`); a != 1 || b != 1 {
+		t.Errorf("worker and serve say what they run %v and %v times, want once each", a, b)
+	}
 	eventually(t, "the status to be read from serve", func() error {
 		if status, text := client.Get(t, "/v1/status"); status != http.StatusOK || !bytes.Contains(text, fmt.Appendf(nil, `"events":%d,`, len(rows))) {
 			return fmt.Errorf("status %d: %s", status, text)

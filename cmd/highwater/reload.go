@@ -74,7 +74,7 @@ func (r *reloader) reload() (reloaded, error) {
 		err = unreadable(s)
 	}
 	if err != nil {
-		r.log.Error("the settings were not reloaded: everything stays as it was", "err", err)
+		r.log.Error("the settings were not reloaded: everything stays as it was", "act", "reload", "err", err)
 		return reloaded{}, fmt.Errorf("the settings were not reloaded, and everything stays as it was: %w", err)
 	}
 	done := reloaded{Changed: []change{}, Restart: []change{}}
@@ -101,7 +101,7 @@ func (r *reloader) reload() (reloaded, error) {
 	for _, f := range r.apply {
 		f(&s.cli)
 	}
-	r.log.Info("settings reloaded", "changed", texts(done.Changed), "need_a_restart", texts(done.Restart))
+	r.log.Info("settings reloaded", "act", "reload", "changed", texts(done.Changed), "need_a_restart", texts(done.Restart))
 	return done, nil
 }
 

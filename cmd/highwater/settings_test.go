@@ -106,7 +106,7 @@ func TestReload_TakesUpWhatMayChange(t *testing.T) {
 	d.redis.RequireAuth("open-barley")
 	d.startRedis()
 	w.Hangup()
-	log := w.AwaitLog("settings reloaded\" changed=\"cache-size: 64MiB → 128MiB, log-level: debug → info, ready-behind: 3 → 10, redis-password, republish-rate: 7 → 100000\" need_a_restart=\"\"")
+	log := w.AwaitLog("settings reloaded\" project=shop act=reload changed=\"cache-size: 64MiB → 128MiB, log-level: debug → info, ready-behind: 3 → 10, redis-password, republish-rate: 7 → 100000\" need_a_restart=\"\"")
 	d.sendClicks("u1", 5)
 	d.awaitCommitted(w)
 	if !strings.Contains(log, "settings reloaded") {

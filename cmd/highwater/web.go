@@ -52,6 +52,7 @@ func newWeb(addr string, redis redisFlags, project string, registry *prometheus.
 		}
 		return r
 	}
+	log = log.With("act", "serve")
 	w := &web{reader: reader, listener: listener, scraped: make(chan struct{}, 1), log: log}
 	handler := api.New(api.Options{Serve: lookups, Ready: check, Metrics: w.noteScrapes(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})), Registerer: registry, Log: log})
 	w.server = api.NewServer(handler, api.ServerOptions{Log: log, Grace: requestGrace})

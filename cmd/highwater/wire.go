@@ -77,6 +77,8 @@ type outside struct {
 
 // newEngine opens everything that a task stands on, in the order in which things depend on each other. It waits for brokers and Redis that are not up yet; ctx ends the wait.
 func newEngine(ctx context.Context, o engineOptions) (e *engine, err error) {
+	plain := o.log // batch.New adds whose task it is by itself
+	o.log = plain.With("project", o.project.Name, "task", 0)
 	e = &engine{log: o.log, machine: o.machine, outside: outside{Kafka: o.kafka.Kafka, TombstoneTTL: o.tombstoneTTL}}
 	if o.redis.RedisSentinelMaster == "" { // else the addresses alone lead nowhere
 		e.outside.Redis = o.redis.Redis
@@ -112,7 +114,7 @@ func newEngine(ctx context.Context, o engineOptions) (e *engine, err error) {
 	if e.dead, err = kafka.NewDeadLetters(kafka.DeadLetterOptions{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: o.project.Sources, Log: o.log}); err != nil {
 		return e, err
 	}
-	e.memory = e.machine.attach(budget, e.store, e.source)
+	e.memory = e.machine.attach(budget, e.store, e.source, o.log)
 	if e.figures = o.figures; e.figures == nil {
 		e.figures = newCollector(prometheus.NewRegistry())
 	}
@@ -124,7 +126,7 @@ func newEngine(ctx context.Context, o engineOptions) (e *engine, err error) {
 		Decoder:     decode.New,
 		Source:      e.source, Plans: e.store.Plans(), State: e.store,
 		Sinks: []batch.Sink{e.online, e.dead}, Key: e.online, Announce: announce,
-		Now: time.Now, TombstoneTTL: o.tombstoneTTL, Metrics: o.metrics, Objective: o.objective, Log: o.log, RepublishRate: o.republishRate,
+		Now: time.Now, TombstoneTTL: o.tombstoneTTL, Metrics: o.metrics, Objective: o.objective, Log: plain, RepublishRate: o.republishRate,
 		Owner: ownerName(o.dataDir), TakeOver: o.takeOver, Reset: e.store.PendingReset(),
 		Address: o.address, Complete: o.complete, OnBatch: o.onBatch, OnDrained: o.onDrained,
 	}
@@ -157,7 +159,7 @@ func runEngine(ctx context.Context, o engineOptions, opened func(*engine)) error
 			return err
 		}
 		o.takeOver = false // it was meant for the start
-		o.log.Warn("starting the task again", "why", changed.Why)
+		o.log.Warn("starting the task again", "project", o.project.Name, "task", 0, "act", "start", "why", changed.Why)
 	}
 }
 

@@ -78,10 +78,10 @@ func (s *Store) checkEviction(ctx context.Context, c *redis.Client) error {
 	case policy == noEviction:
 		return nil
 	case policy == "":
-		s.o.Log.InfoContext(ctx, "Redis does not say whether it evicts keys; it must not", slog.String("redis", addr))
+		s.o.Log.InfoContext(ctx, "Redis does not say whether it evicts keys; it must not", slog.String("act", "check"), slog.String("redis", addr))
 		return nil
 	case s.o.AllowEviction:
-		s.o.Log.WarnContext(ctx, "Redis may evict vectors and tombstones, as was allowed: readers may miss vectors, or see ones that were gone", slog.String("redis", addr), slog.String("policy", policy))
+		s.o.Log.WarnContext(ctx, "Redis may evict vectors and tombstones, as was allowed: readers may miss vectors, or see ones that were gone", slog.String("act", "check"), slog.String("redis", addr), slog.String("policy", policy))
 		return nil
 	default:
 		return batch.Permanent(fmt.Errorf("the Redis at %s may evict keys (maxmemory-policy %s), and vectors and tombstones with them; set `maxmemory-policy noeviction`, or start with --allow-eviction, and without the promise", addr, policy))
@@ -92,7 +92,7 @@ func (s *Store) checkEviction(ctx context.Context, c *redis.Client) error {
 func (s *Store) checkTelling(ctx context.Context, c *redis.Client) error {
 	id, err := replicationID(ctx, c)
 	if err == nil && id == "" {
-		s.o.Log.WarnContext(ctx, "Redis does not tell its replication id: a failover that loses vectors and keeps the task key will not be noticed; grant the right to INFO, or republish by hand after failovers", slog.String("redis", s.link.addressOf(c)))
+		s.o.Log.WarnContext(ctx, "Redis does not tell its replication id: a failover that loses vectors and keeps the task key will not be noticed; grant the right to INFO, or republish by hand after failovers", slog.String("act", "check"), slog.String("redis", s.link.addressOf(c)))
 	}
 	return err
 }

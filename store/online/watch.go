@@ -82,7 +82,7 @@ func (s *Store) heard(addr, policy string, evicted int64) {
 
 // warn logs what a server has begun to do, or to leave.
 func (s *Store) warn(e Eviction) {
-	attrs := []any{slog.String("redis", e.Addr), slog.String("policy", e.Policy), slog.Int64("evicted", e.Evicted)}
+	attrs := []any{slog.String("act", "watch"), slog.String("redis", e.Addr), slog.String("policy", e.Policy), slog.Int64("evicted", e.Evicted)}
 	switch {
 	case s.o.AllowEviction:
 	case e.Evicted > 0:

@@ -44,6 +44,7 @@ type disk struct {
 	slowOnes atomic.Int64           // operations that took too long
 	quiet    quiet                  // of what is logged about a slow disk
 	noisy    quiet                  // of what is logged about background errors
+	held     quiet                  // of what is logged about writes that are held
 }
 
 // The reserve where none is named, and the part of a small disk that is enough for it; and the part that one log may have.
@@ -154,13 +155,16 @@ func (d *disk) stop() {
 	d.close.Do(func() { close(d.closing) })
 }
 
-// persist tries a write that must not fail until there is room for it. Any other error it returns at once: nothing that failed otherwise is done again.
+// persist tries a write that must not fail until there is room for it. Any other error it returns at once: nothing that failed otherwise is done again. The log hears of it now and then: the disk may stay full for days.
 func (d *disk) persist(do func() error) error {
+	told := false
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := do()
 		if err == nil || !passes(err) || !d.live.Load() {
 			if err == nil && wait > 50*time.Millisecond {
 				d.setWaiting("")
+			}
+			if err == nil && told {
 				d.log.Info("the state's disk takes writes again", "dir", d.dir)
 			}
 			return err
@@ -168,7 +172,10 @@ func (d *disk) persist(do func() error) error {
 		e := d.explain(err)
 		d.waits.Add(1)
 		d.setWaiting(e.Error())
-		d.log.Warn("the state's disk does not take a write; nothing is lost, trying again", "err", e, "retry_in", wait)
+		if n, ok := d.held.say(); ok {
+			told = true
+			d.log.Warn("the state's disk does not take a write; nothing is lost, trying again", "err", e, "retry_in", wait, "more_since", n)
+		}
 		d.pause(wait)
 	}
 }

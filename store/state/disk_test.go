@@ -173,7 +173,7 @@ func TestDisk_FullUnderPebble(t *testing.T) {
 		isWrite := o.Kind == errorfs.OpFileWrite || o.Kind == errorfs.OpCreate || o.Kind == errorfs.OpReuseForWrite
 		return must && isWrite && op.Add(1)%10 == 0
 	})
-	said := newMessages()
+	said, began := newMessages(), time.Now()
 	o := state.Options{FS: halves{d}, MemTableBytes: 1 << 20, Log: slog.New(slog.NewTextHandler(said, nil)), Fatal: func(m string) { panic(m) }}
 	d.mend()
 	s, err := state.Open("data", p, o)
@@ -197,6 +197,9 @@ func TestDisk_FullUnderPebble(t *testing.T) {
 		if !strings.Contains(said.String(), says) {
 			t.Errorf("%q was not logged:\n%s", says, said)
 		}
+	}
+	if lines, most := strings.Count(said.String(), "does not take a write"), 1+int(time.Since(began)/(10*time.Second)); lines > most || s.Metrics().DiskWaits < 2 {
+		t.Errorf("%d lines tell of %d waits, want at most %d: one every ten seconds", lines, s.Metrics().DiskWaits, most)
 	}
 	d.mend()
 	mustClose(t, s)

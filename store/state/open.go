@@ -147,6 +147,7 @@ func withDefaults(o Options, dir string) (Options, string, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Log = o.Log.With("act", "state")
 	return o, dir, nil
 }
 
