@@ -39,6 +39,17 @@ Examples:
 // errDiffers is a drill's verdict that something was not as promised. What it was has been printed.
 var errDiffers = errors.New("the drill has found differences")
 
+// errInterrupted is what a drill ends with that somebody stopped.
+var errInterrupted = errors.New("stopped before the drill was done")
+
+// unlessInterrupted returns an error as it is, but where somebody has stopped the drill: then nothing else has failed.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errInterrupted
+	}
+	return err
+}
+
 // Run drills.
 func (c *drillCommand) Run(ctx context.Context, s streams) (err error) {
 	if err := c.check(); err != nil {
@@ -53,11 +64,7 @@ func (c *drillCommand) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close(context.WithoutCancel(ctx))) }()
-	err = d.run(ctx)
-	if ctx.Err() != nil && !errors.Is(err, errDiffers) {
-		return errors.New("stopped before the drill was done")
-	}
-	return err
+	return d.run(ctx)
 }
 
 // check holds the flags against each other; every mistake at once.

@@ -65,7 +65,7 @@ func newDrill(ctx context.Context, c *drillCommand, s streams) (d *drill, err er
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.close(context.WithoutCancel(ctx)))
+			err = errors.Join(unlessInterrupted(ctx, err), d.close(context.WithoutCancel(ctx)))
 		}
 	}()
 	if d.program, err = os.Executable(); err != nil {
@@ -248,9 +248,14 @@ func (d *drill) run(ctx context.Context) error {
 		seed := *d.Seed + uint64(n)
 		d.describe(fmt.Sprintf("round %d of %d", n+1, d.Rounds))
 		result, err := d.round(ctx, n, seed)
+		if errors.Is(err, errInterrupted) {
+			return errors.Join(report.verdict(err), d.forget(n))
+		}
 		if err != nil {
 			d.keep = true
-			return errors.Join(report.verdict(), fmt.Errorf("round %d (%s): %w; what it has left is in %s", n+1, d.repeat(seed), err, d.roundDir(n)))
+			result.Error = err.Error()
+			report.add(result)
+			return report.verdict(fmt.Errorf("round %d (%s): %w; what it has left is in %s", n+1, d.repeat(seed), err, d.roundDir(n)))
 		}
 		report.add(result)
 		if d.bar != nil {
@@ -262,7 +267,12 @@ func (d *drill) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return report.verdict()
+	return report.verdict(nil)
+}
+
+// forget removes what a round has left that was not brought to its end because somebody stopped the drill.
+func (d *drill) forget(n int) error {
+	return errors.Join(os.RemoveAll(d.roundDir(n)), os.RemoveAll(d.roundDir(n)+"-clean"))
 }
 
 func (d *drill) roundDir(n int) string { return filepath.Join(d.dir, fmt.Sprintf("round-%d", n+1)) }

@@ -54,13 +54,13 @@ func (d *drill) round(ctx context.Context, n int, seed uint64) (result roundResu
 		o.loseIn = o.bits.IntN(o.kills + 1)
 	}
 	if err := o.startRedis(ctx); err != nil {
-		return o.result, err
+		return o.result, unlessInterrupted(ctx, err)
 	}
 	err = o.watched(ctx)
 	if err == nil {
 		err = o.compare(ctx)
 	}
-	err = errors.Join(err, o.endRedis(context.WithoutCancel(ctx)))
+	err = errors.Join(unlessInterrupted(ctx, err), o.endRedis(context.WithoutCancel(ctx)))
 	o.result.Seconds = time.Since(began).Seconds()
 	o.result.Differences, o.result.First = o.found.count, o.found.first
 	return o.result, err

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"highwater/features"
+	"highwater/store/keys"
+	"highwater/testutil/redistest"
+)
+
+// drilled is what `highwater drill` printed, in both forms, and what it ended with.
+type drilled struct {
+	text    string
+	Verdict string        `json:"verdict"`
+	Error   string        `json:"error"`
+	Rounds  []roundResult `json:"rounds"`
+	err     error
+	code    int
+}
+
+// runDrill runs a drill's rounds.
+func runDrill(t *testing.T, ctx context.Context, d *drill, asJSON bool) (got drilled) {
+	t.Helper()
+	var out bytes.Buffer
+	d.out, d.JSON = &out, asJSON
+	got.err = d.run(ctx)
+	got.code, got.text = exitCode(got.err, io.Discard), out.String()
+	if asJSON {
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+			t.Fatalf("%v:\n%s", err, got.text)
+		}
+	}
+	return got
+}
+
+// A vector that no run makes is a difference, in values and in bytes: that is the verdict, the exit code, and the directory stays.
+func TestDrill_SaysThatSomethingDiffers(t *testing.T) {
+	t.Parallel()
+	d := startDrill(t)
+	d.meddle = func(addr string, committed features.Version) {
+		client := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
+		defer client.Close()
+		project := strings.TrimSuffix(client.Keys(t.Context(), "*:catalogue").Val()[0], ":catalogue")
+		for key, value := range redistest.Vectors(t.Context(), client, project) {
+			_, view, entity, _ := keys.ParseVector(key)
+			client.Set(t.Context(), string(keys.AppendVector(nil, project, view, "nobody-"+entity)), value, 0)
+			return
+		}
+	}
+	for _, asJSON := range []bool{true, false} {
+		got := runDrill(t, t.Context(), d, asJSON)
+		if got.code != exitFailed || !errors.Is(got.err, errDiffers) {
+			t.Errorf("exit %d: %v", got.code, got.err)
+		}
+		if asJSON && (got.Verdict != "different" || got.Error != "" || len(got.Rounds) != 1 || got.Rounds[0].Differences == 0 || len(got.Rounds[0].First) == 0) {
+			t.Errorf("%+v", got)
+		}
+		if !asJSON && (!strings.Contains(got.text, "want no vector, got one") || !strings.Contains(got.text, "again: highwater drill") || strings.Contains(got.text, ": 0 differences")) {
+			t.Error(got.text)
+		}
+		if _, err := os.Stat(d.roundDir(0)); err != nil || !d.keep {
+			t.Errorf("what differs is gone: %v, keep %v", err, d.keep)
+		}
+		must(t, d.forget(0))
+	}
+}
+
+// A round that cannot be brought to its end is no proof of anything: the verdict says so in a word of its own, with the error.
+func TestDrill_SaysThatItHasFailed(t *testing.T) {
+	t.Parallel()
+	d := startDrill(t)
+	var err error
+	d.program, err = exec.LookPath("false")
+	must(t, err)
+	for _, asJSON := range []bool{true, false} {
+		got := runDrill(t, t.Context(), d, asJSON)
+		if got.code != exitFailed || got.err == nil || errors.Is(got.err, errDiffers) || !strings.Contains(got.err.Error(), d.roundDir(0)) {
+			t.Errorf("exit %d: %v", got.code, got.err)
+		}
+		if asJSON && (got.Verdict != "failed" || got.Error != got.err.Error() || len(got.Rounds) != 1 || got.Rounds[0].Error == "" || got.Rounds[0].sound()) {
+			t.Errorf("%+v", got)
+		}
+		must(t, d.forget(0))
+		if !asJSON && (!strings.Contains(got.text, "The drill has failed") || !strings.Contains(got.text, "0 of 1 rounds") || strings.Contains(got.text, "differences.")) {
+			t.Error(got.text)
+		}
+	}
+}
+
+// Whoever stops a drill is told that it proves nothing, and finds nothing left.
+func TestDrill_SaysThatItWasStopped(t *testing.T) {
+	t.Parallel()
+	d := startDrill(t)
+	for _, asJSON := range []bool{true, false} {
+		ctx, stop := context.WithCancel(t.Context())
+		d.meddle = func(string, features.Version) { stop() }
+		got := runDrill(t, ctx, d, asJSON)
+		stop()
+		if got.code != exitFailed || !errors.Is(got.err, errInterrupted) {
+			t.Errorf("exit %d: %v", got.code, got.err)
+		}
+		if asJSON && (got.Verdict != "interrupted" || got.Error != errInterrupted.Error() || len(got.Rounds) != 0) {
+			t.Errorf("%+v", got)
+		}
+		if !asJSON && (!strings.Contains(got.text, "stopped before its time") || strings.Contains(got.text, "differences.")) {
+			t.Error(got.text)
+		}
+		if _, err := os.Stat(d.roundDir(0)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("something is left of it: %v", err)
+		}
+	}
+	must(t, d.close(t.Context()))
+	if _, err := os.Stat(d.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is left: %v", d.dir, err)
+	}
+}
