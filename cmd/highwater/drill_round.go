@@ -256,7 +256,7 @@ func (o *drillRound) attend(ctx context.Context, l drillLife, process *drillProc
 			return 0, fmt.Errorf("nothing was heard of the worker for %s; its log:\n%s", drillMost, process.log())
 		case word, more := <-process.words:
 			if !more {
-				return process.ending(last, l.breaks(), began.Before(o.whole))
+				return process.ending(last, began.Before(o.whole))
 			}
 			patience.Reset(drillMost)
 			last, fired = word, word.Fired
@@ -345,7 +345,7 @@ func (o *drillRound) letGo(ctx context.Context, l drillLife, process *drillProce
 			return 0, fmt.Errorf("all is committed, up to %s, and the task key stands at %+v: %w; the worker's log:\n%s", last, fetched.Mark, errors.Join(err, ctx.Err()), process.log())
 		case word, more := <-process.words:
 			if !more {
-				return process.ending(said, l.breaks(), began.Before(o.whole))
+				return process.ending(said, began.Before(o.whole))
 			}
 			said = word
 		case <-look.C:

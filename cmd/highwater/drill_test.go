@@ -2,16 +2,23 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/redis/go-redis/v9"
 
+	"highwater/batch"
+	"highwater/batch/faults"
+	"highwater/batch/faults/disk"
 	"highwater/batch/kafka/embedded"
 	"highwater/features"
 	"highwater/testutil/e2e"
@@ -93,6 +100,80 @@ func TestDrill_LogsLoseTheirEnds(t *testing.T) {
 			t.Errorf("logs of which %d %% were left for a while: %+v", keep, result)
 		}
 		t.Logf("logs of which %d %% were left for a while: the worker stopped %d times", keep, result.CutOff)
+	}
+}
+
+// A worker that finds its own versions with other bytes stops, and that is no stop by a fault, also where its disk was to break: the round fails, even if all is well again before the next life.
+func TestDrill_SwallowsNoDivergence(t *testing.T) {
+	t.Parallel()
+	d := startDrill(t)
+	lives := 0
+	withRedis := func(addr string, do func(client *redis.Client, project string)) {
+		client := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
+		defer client.Close()
+		do(client, strings.TrimSuffix(client.Keys(t.Context(), "*:catalogue").Val()[0], ":catalogue"))
+	}
+	var sound map[string]string
+	var server string
+	d.fate = func(life int) (l drillLife) {
+		if lives = life + 1; life > 0 {
+			withRedis(server, func(client *redis.Client, _ string) {
+				for key, value := range sound {
+					client.Set(t.Context(), key, value, 0)
+				}
+			})
+			return l
+		}
+		l.disk = []disk.Fault{{Act: disk.Full, Nth: 1 << 30}}
+		return l
+	}
+	d.meddle = func(addr string, committed features.Version) {
+		if committed.Sequence != 3 {
+			return
+		}
+		server = addr
+		withRedis(addr, func(client *redis.Client, project string) {
+			sound = redistest.Vectors(t.Context(), client, project)
+			next := uint64(0)
+			for key, value := range sound { // of the batches to come: those that are planned already may be past their publishing
+				v := features.Version{Generation: committed.Generation, Sequence: committed.Sequence + 2 + next%8}
+				client.Set(t.Context(), key, v.String()+value[20:], 0)
+				next++
+			}
+		})
+	}
+	_, err := d.round(t.Context(), 0, 7)
+	if err == nil || !strings.Contains(err.Error(), "were stored with other bytes") || lives != 1 {
+		t.Errorf("after %d lives: %v", lives, err)
+	}
+}
+
+// What ends a worker counts as a stop only where it is what was injected, all of it.
+func TestDrillChild_KnowsWhatWasDoneToIt(t *testing.T) {
+	full, failing, sound := disk.New(vfs.NewMem(), disk.Options{}), disk.New(vfs.NewMem(), disk.Options{}), disk.New(vfs.NewMem(), disk.Options{})
+	full.Inject(disk.Fault{Act: disk.Full})
+	failing.Inject(disk.Fault{Act: disk.FailSync})
+	f, err := failing.Create("1.log", vfs.WriteCategoryUnspecified)
+	must(t, err)
+	if err := f.Sync(); err == nil {
+		t.Fatal("a sync that was to fail did not")
+	}
+	injected, other := fmt.Errorf("batch 1/5: %w", &faults.Error{At: "publish.before"}), batch.Permanent(errors.New("2 vectors have this task's versions with other bytes"))
+	io, space := fmt.Errorf("commit: %w", syscall.EIO), fmt.Errorf("open: %w", syscall.ENOSPC)
+	for _, c := range []struct {
+		disk *disk.FS
+		err  error
+		want bool
+	}{
+		{sound, injected, true}, {sound, other, false}, {sound, errors.Join(injected, other), false}, {sound, errors.Join(injected, fmt.Errorf("close: %w", injected)), true},
+		{sound, io, false}, {sound, space, false}, {sound, &batch.FullError{}, false},
+		{failing, io, true}, {failing, space, false}, {failing, other, false}, {failing, errors.Join(other, io), false},
+		{full, io, false}, {full, space, true}, {full, &batch.FullError{}, true}, {full, other, false}, {full, errors.Join(other, space), false},
+	} {
+		w := &childWords{inject: faults.New(nil, nil), disk: c.disk}
+		if got := only(c.err, w.injected); got != c.want {
+			t.Errorf("%q, on a disk of %v: injected %v", c.err, c.disk.Struck(), got)
+		}
 	}
 }
 
