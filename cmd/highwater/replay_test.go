@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"highwater/batch"
+	"highwater/batch/faults/resp"
 	"highwater/batch/kafka"
 	"highwater/batch/kafka/embedded"
 	"highwater/features"
@@ -320,6 +321,54 @@ func TestReplay_FindsWhatIsWrong(t *testing.T) {
 		t.Errorf("after --write: %s", firstDifference(got, want))
 	}
 	runReplay(t, "--data-dir", h.dir).wantClean(t, h.plans)
+}
+
+// With --write, what an attempt has written that was then made again counts as written; and keys that hold something else are reported, and keep nothing else from being written.
+func TestReplay_WritesPastTroubles(t *testing.T) {
+	t.Parallel()
+	h := newHalf(t)
+	client := redis.NewClient(&redis.Options{Addr: h.redis.Addr(), DisableIdentity: true})
+	defer client.Close()
+	want := vectorsIn(h.redis.Addr(), "ads")
+	names := slices.Sorted(maps.Keys(want))
+	relay, err := resp.Start(h.redis.Addr())
+	must(t, err)
+	defer relay.Close()
+	must(t, client.Del(t.Context(), names...).Err())
+	for nth := range 10 {
+		relay.Inject(resp.Fault{Act: resp.DropAfter, Nth: 2 + 3*nth})
+	}
+	r := runReplay(t, "--data-dir", h.dir, "--write", "--redis", relay.Addr())
+	if struck := relay.Struck()[resp.DropAfter]; r.code != exitDone || !r.ok || struck == 0 || r.total.Missing < int64(len(names)) || r.total.Written != r.total.Missing {
+		t.Errorf("after %d connections broke: code %d: %+v\n%s", struck, r.code, r.total, r.log)
+	}
+	if got := vectorsIn(h.redis.Addr(), "ads"); !maps.Equal(got, want) {
+		t.Errorf("after --write: %s", firstDifference(got, want))
+	}
+
+	text, list := names[0], names[1]
+	must(t, client.Del(t.Context(), names...).Err())
+	must(t, client.Set(t.Context(), text, "no vector", 0).Err())
+	must(t, client.RPush(t.Context(), list, "no vector").Err())
+	r = runReplay(t, "--data-dir", h.dir, "--write")
+	if r.code != exitFailed || r.ok || r.plans != h.plans || r.total.Divergent < 2 || r.total.Written != r.total.Missing || r.total.Missing < int64(len(names)-2) || !strings.Contains(r.log, "are divergent") {
+		t.Errorf("two keys hold no vector: code %d, %d plans: %+v\n%s", r.code, r.plans, r.total, r.log)
+	}
+	named := map[string]bool{}
+	for _, f := range r.found {
+		if f.Verdict == "divergent" && strings.Contains(f.Stored, "no vector") {
+			named[string(keys.AppendVector(nil, "ads", f.View, f.Entity))] = true
+		}
+	}
+	if !named[text] || !named[list] {
+		t.Errorf("%q and %q hold no vector, and the findings are %v", text, list, r.found)
+	}
+	must(t, client.Del(t.Context(), text, list).Err())
+	delete(want, text)
+	delete(want, list)
+	if got := vectorsIn(h.redis.Addr(), "ads"); !maps.Equal(got, want) {
+		t.Errorf("after --write: %s", firstDifference(got, want))
+	}
 }
 
 // What a replay cannot do, it says, with the way out.
