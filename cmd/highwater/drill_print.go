@@ -13,11 +13,12 @@ type roundResult struct {
 	Round       int          `json:"round"`
 	Seed        uint64       `json:"seed"`
 	Kills       int          `json:"kills"`
-	Stopped     int          `json:"stopped"` // by a fault that ends a worker as a broken disk would
-	CutOff      int          `json:"cut_off"` // of these, because Kafka had lost the ends of its logs
-	Faults      int          `json:"faults"`  // all others
-	Losses      int          `json:"losses"`  // of Redis
-	Strays      int64        `json:"strays"`  // calls to Redis that came once more
+	Stopped     int          `json:"stopped"`         // by a fault that ends a worker as a broken disk would
+	CutOff      int          `json:"cut_off"`         // of these, because Kafka had lost the ends of its logs
+	Faults      int          `json:"faults"`          // all others
+	Losses      int          `json:"losses"`          // of Redis
+	Strays      int64        `json:"strays"`          // calls to Redis that came once more
+	StraysLeft  int64        `json:"strays_left_out"` // that did not, as there is no room to keep them all
 	Batches     int64        `json:"batches"`
 	Values      int64        `json:"values"`  // held against those of a run left alone
 	Vectors     int64        `json:"vectors"` // held, byte for byte, against a clean execution of the plans
@@ -112,6 +113,7 @@ func (p *drillReport) total() (t roundResult) {
 	for _, r := range p.rounds {
 		t.Kills, t.Stopped, t.Faults, t.Losses, t.Strays = t.Kills+r.Kills, t.Stopped+r.Stopped, t.Faults+r.Faults, t.Losses+r.Losses, t.Strays+r.Strays
 		t.Batches, t.Values, t.Vectors, t.State = t.Batches+r.Batches, t.Values+r.Values, t.Vectors+r.Vectors, t.State+r.State
+		t.StraysLeft += r.StraysLeft
 		t.Differences, t.StepsBack, t.StepsLost = t.Differences+r.Differences, t.StepsBack+r.StepsBack, t.StepsLost+r.StepsLost
 		t.Polls, t.Seen, t.Seconds = t.Polls+r.Polls, t.Seen+r.Seen, t.Seconds+r.Seconds
 	}
@@ -172,13 +174,16 @@ func (p *drillReport) verdict(cut error) error {
 
 // print prints what all rounds show together, for people. Only rounds that were compared are spoken of.
 func (p *drillReport) print(word string) {
-	t, whole := p.total(), 0
+	t, whole, leftOut := p.total(), 0, ""
+	if t.StraysLeft > 0 {
+		leftOut = fmt.Sprintf(" (%s more were not kept for that: they are beyond the first %d MiB of a round)", grouped(t.StraysLeft), mostKept>>20)
+	}
 	for _, r := range p.rounds {
 		if r.Error == "" {
 			whole++
 		}
 	}
-	fmt.Fprintf(p.out, "\n%d of %d rounds brought to their end, in %.0f s: %s batches, %d kills, %d stops and %d other faults, %d losses of Redis, %s stray calls.\n", whole, p.d.Rounds, t.Seconds, grouped(t.Batches), t.Kills, t.Stopped, t.Faults, t.Losses, grouped(t.Strays))
+	fmt.Fprintf(p.out, "\n%d of %d rounds brought to their end, in %.0f s: %s batches, %d kills, %d stops and %d other faults, %d losses of Redis, %s stray calls%s.\n", whole, p.d.Rounds, t.Seconds, grouped(t.Batches), t.Kills, t.Stopped, t.Faults, t.Losses, grouped(t.Strays), leftOut)
 	if whole > 0 || t.differs() {
 		fmt.Fprintf(p.out, "%s values held against a run left alone, %s vectors and %s entries of state, byte for byte, against a clean execution of the recorded plans: %d differences.\n", grouped(t.Values), grouped(t.Vectors), grouped(t.State), t.Differences)
 		fmt.Fprintf(p.out, "%s vectors read meanwhile, in %s polls: %d steps back", grouped(t.Seen), grouped(t.Polls), t.StepsBack)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -122,5 +124,57 @@ func TestDrill_SaysThatItWasStopped(t *testing.T) {
 	must(t, d.close(t.Context()))
 	if _, err := os.Stat(d.dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s is left: %v", d.dir, err)
+	}
+}
+
+// The command that repeats a round says everything that the one before it was told, so that a shell reads it alike; no secret is among it.
+func TestDrill_RepeatsWhatItWasTold(t *testing.T) {
+	t.Setenv("HIGHWATER_REDIS_PASSWORD", "secret-1")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "it's mine.yaml")
+	must(t, os.WriteFile(file, nil, 0o600))
+	parse := func(args []string) *drillCommand {
+		t.Helper()
+		s, _, err := parseSettings(args, io.Discard, io.Discard)
+		must(t, err)
+		return &s.cli.Drill
+	}
+	for _, args := range [][]string{
+		{"drill", "--example", "surge"},
+		{"drill", "--definitions", file, "--events", "a=" + dir + "/a b.csv", "--events", "$c.csv", "--kills", "3", "--partitions", "2", "--data-dir", dir + "/x y",
+			"--kafka", "k1:9092", "--kafka", "k2:9092", "--kafka-tls", "--kafka-tls-ca", file, "--kafka-tls-cert", file, "--kafka-tls-key", file, "--kafka-tls-server-name", "k", "--kafka-sasl", "plain", "--kafka-username", "me", "--kafka-password-file", file,
+			"--redis", "r1:1", "--redis", "r2:1", "--redis-cluster", "--redis-sentinel-master", "m", "--redis-sentinel-username", "s", "--redis-sentinel-password-file", file, "--redis-username", "u",
+			"--redis-tls", "--redis-tls-ca", file, "--redis-tls-cert", file, "--redis-tls-key", file, "--redis-tls-server-name", "r", "--allow-eviction"},
+	} {
+		want := parse(args)
+		seed := uint64(12)
+		want.Seed, want.Rounds = &seed, 1
+		command := want.repeat(seed)
+		out, err := exec.Command("sh", "-c", "printf '%s\\n' "+strings.TrimPrefix(command, "highwater ")).Output()
+		must(t, err)
+		got := parse(strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"))
+		if !reflect.DeepEqual(got, want) || strings.Contains(command, "secret-1") {
+			t.Errorf("%s\nis %+v\nwant %+v", command, got, want)
+		}
+	}
+}
+
+// Calls are kept for strays as long as there is room, and counted beyond.
+func TestDrill_SaysWhichStraysWereLeftOut(t *testing.T) {
+	c := &scriptCalls{}
+	large := strings.Repeat("x", mostKept/2)
+	for range 3 {
+		c.keep([]string{large})
+	}
+	kept, leftOut := c.take()
+	c.keep([]string{"a stray itself"})
+	if again, left := c.take(); len(kept) != 2 || leftOut != 1 || len(again) != 0 || left != 1 {
+		t.Errorf("%d kept, %d left out; then %d, %d", len(kept), leftOut, len(again), left)
+	}
+	d := &drill{drillCommand: &drillCommand{Rounds: 1}}
+	var out bytes.Buffer
+	p := &drillReport{d: d, out: &out, rounds: []roundResult{{Strays: 2, StraysLeft: 1}}}
+	if p.print(drillEqual); !strings.Contains(out.String(), "2 stray calls (1 more were not kept for that") {
+		t.Error(out.String())
 	}
 }
