@@ -30,6 +30,7 @@ type roundResult struct {
 	Steps       []stepBack   `json:"first_steps_back,omitempty"`
 	Polls       int64        `json:"polls"` // of the reader
 	Seen        int64        `json:"seen"`  // vectors that it has read
+	Reads       []readCount  `json:"reads"` // both, by the ways in which it reads
 	Seconds     float64      `json:"seconds"`
 	Error       string       `json:"error,omitempty"` // why it could not be brought to its end, or not be compared
 }

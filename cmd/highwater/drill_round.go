@@ -146,13 +146,16 @@ func (o *drillRound) watched(ctx context.Context) (err error) {
 		if err := o.lives(ctx); err != nil {
 			return err
 		}
-		return o.sendStrays(ctx)
+		if err := o.sendStrays(ctx); err != nil {
+			return err
+		}
+		return o.reader.awaitAnswers(ctx)
 	})
 	err = g.Wait()
 	stop()
-	o.result.StepsBack, o.result.StepsLost, o.result.Steps, o.result.Polls, o.result.Seen = o.reader.back, o.reader.lost, o.reader.steps, o.reader.polls, o.reader.seen
-	if err == nil && o.reader.seen == 0 {
-		err = errors.New("the reader beside it was never answered")
+	o.result.StepsBack, o.result.StepsLost, o.result.Steps, o.result.Reads = o.reader.back, o.reader.lost, o.reader.steps, o.reader.counts()
+	for _, n := range o.result.Reads {
+		o.result.Polls, o.result.Seen = o.result.Polls+n.Polls, o.result.Seen+n.Seen
 	}
 	return err
 }
