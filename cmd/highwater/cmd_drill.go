@@ -23,7 +23,7 @@ type drillCommand struct {
 	Seed        *uint64  `help:"What everything is drawn from: of the first round; each further one has the next number. Another one each time if not given." placeholder:"N"`
 	Kills       int      `help:"Kills a round at most." default:"8"`
 	Partitions  int      `help:"Partitions of each topic." default:"1"`
-	DataDir     string   `help:"Drill in a new directory below this one, which is removed again unless something differed: name the disk that the worker will use. The system's temporary directory if not given." type:"path" placeholder:"DIR"`
+	DataDir     string   `help:"Drill in a new directory below this one, which is removed again unless something differed or a round failed: name the disk that the worker will use. The system's temporary directory if not given." type:"path" placeholder:"DIR"`
 	JSON        bool     `name:"json" help:"Print one line of JSON."`
 }
 

@@ -232,6 +232,12 @@ func (o *drillRound) live(ctx context.Context, l drillLife) (ending, error) {
 	return o.attend(ctx, l, process)
 }
 
+// progress moves the bar within the round: its batches take half of it, and the clean execution of its plans the other.
+func (o *drillRound) progress(half int, at features.Version) {
+	batches := o.records/o.changes.MaxRecords + 1
+	o.show(o.result.Round, (float64(half)+min(1, float64(at.Sequence)/float64(batches)))/2)
+}
+
 // countStruck returns what adds to the faults those that the relay has carried out from here on.
 func (o *drillRound) countStruck() func() {
 	sum := func() (n int) {
@@ -266,6 +272,7 @@ func (o *drillRound) attend(ctx context.Context, l drillLife, process *drillProc
 			switch {
 			case word.Batch != nil:
 				batches++
+				o.progress(0, *word.Batch)
 				if o.meddle != nil {
 					o.meddle(o.direct.Redis[0], *word.Batch)
 				}
@@ -383,7 +390,7 @@ func (o *drillRound) compare(ctx context.Context) error {
 	if err := copyPlans(p, o.dir, clean); err != nil {
 		return err
 	}
-	redis, err := o.runClean(ctx, o.changes, clean)
+	redis, err := o.runClean(ctx, o.changes, clean, func(s batch.Stats) { o.progress(1, s.Version) })
 	if err != nil {
 		return fmt.Errorf("a clean execution of the recorded plans: %w", err)
 	}

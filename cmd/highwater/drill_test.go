@@ -195,7 +195,7 @@ func TestDrill_TellsBytesFromValues(t *testing.T) {
 	d := startDrill(t)
 	run := func(name string, records int64) (drillEnd, map[string]string, string) {
 		changes, dir := d.changes("drilled", records), filepath.Join(d.dir, name)
-		server, err := d.runClean(t.Context(), changes, dir)
+		server, err := d.runClean(t.Context(), changes, dir, nil)
 		must(t, err)
 		defer server.Close()
 		flags := redisFlags{Redis: []string{server.Addr()}}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/schollz/progressbar/v3"
 
 	"highwater/features"
 	"highwater/store/keys"
@@ -49,7 +50,10 @@ func runDrill(t *testing.T, ctx context.Context, d *drill, asJSON bool) (got dri
 func TestDrill_SaysThatSomethingDiffers(t *testing.T) {
 	t.Parallel()
 	d := startDrill(t)
+	d.bar = progressbar.NewOptions64(100, progressbar.OptionSetWriter(io.Discard))
+	shown := map[int64]bool{}
 	d.meddle = func(addr string, committed features.Version) {
+		shown[d.bar.State().CurrentNum] = true
 		client := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
 		defer client.Close()
 		project := strings.TrimSuffix(client.Keys(t.Context(), "*:catalogue").Val()[0], ":catalogue")
@@ -74,6 +78,9 @@ func TestDrill_SaysThatSomethingDiffers(t *testing.T) {
 			t.Errorf("what differs is gone: %v, keep %v", err, d.keep)
 		}
 		must(t, d.forget(0))
+	}
+	if len(shown) < 5 {
+		t.Errorf("within its rounds the bar has stood at %v alone", shown)
 	}
 }
 
