@@ -282,7 +282,7 @@ func (d *drill) run(ctx context.Context) error {
 		if !result.sound() {
 			d.keep = true
 		} else if err := os.RemoveAll(d.roundDir(n)); err != nil {
-			return err
+			return report.verdict(err)
 		}
 	}
 	return report.verdict(nil)

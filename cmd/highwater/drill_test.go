@@ -160,6 +160,25 @@ func TestDrill_SwallowsNoDivergence(t *testing.T) {
 	}
 }
 
+// A worker whose disk refuses a sync, as it was to, is stopped, also where the disk takes the process down at once; the round goes on, and is sound.
+func TestDrill_CountsABrokenDiskAsAStop(t *testing.T) {
+	t.Parallel()
+	d := startDrill(t)
+	d.fate = func(life int) (l drillLife) {
+		if nth := []int{1, 2, 5, 20}; life < len(nth) {
+			l.disk = []disk.Fault{{Act: disk.FailSync, Nth: nth[life], Syncs: 1}}
+		}
+		return l
+	}
+	result, err := d.round(t.Context(), 0, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Stopped != 4 || result.Kills != 0 || !result.sound() {
+		t.Errorf("four disks broke: %+v", result)
+	}
+}
+
 // What ends a worker counts as a stop only where it is what was injected, all of it.
 func TestDrillChild_KnowsWhatWasDoneToIt(t *testing.T) {
 	full, failing, sound := disk.New(vfs.NewMem(), disk.Options{}), disk.New(vfs.NewMem(), disk.Options{}), disk.New(vfs.NewMem(), disk.Options{})
