@@ -223,7 +223,13 @@ func (c *comparer) tally(n *replayCounts, v *features.Vector, found online.Compa
 	}
 }
 
+// find names a vector, where there is room: one that is divergent takes that of one that is missing. c.mu is held.
 func (c *comparer) find(verdict string, v *features.Vector, stored string) {
+	if len(c.findings) == mostFindings && verdict == "divergent" {
+		if i := slices.IndexFunc(c.findings, func(f replayFinding) bool { return f.Verdict == "missing" }); i >= 0 {
+			c.findings = slices.Delete(c.findings, i, i+1)
+		}
+	}
 	if len(c.findings) < mostFindings {
 		c.findings = append(c.findings, replayFinding{verdict, v.View.Name, v.Entity, v.Version.Generation, v.Version.Sequence, stored})
 	}
