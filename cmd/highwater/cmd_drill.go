@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"strings"
 
+	"highwater/batch/kafka"
 	"highwater/features"
 )
 
@@ -19,7 +23,7 @@ type drillCommand struct {
 	Seed        *uint64  `help:"What everything is drawn from: of the first round; each further one has the next number. Another one each time if not given." placeholder:"N"`
 	Kills       int      `help:"Kills a round at most." default:"8"`
 	Partitions  int      `help:"Partitions of each topic." default:"1"`
-	DataDir     string   `help:"Drill in a new directory below this one, which is removed again unless something differed: name the disk that the worker will use. The system's temporary directory if not given." type:"path" placeholder:"DIR"`
+	DataDir     string   `help:"Drill in a new directory below this one, which is removed again unless something differed or a round failed: name the disk that the worker will use. The system's temporary directory if not given." type:"path" placeholder:"DIR"`
 	JSON        bool     `name:"json" help:"Print one line of JSON."`
 }
 
@@ -39,6 +43,17 @@ Examples:
 // errDiffers is a drill's verdict that something was not as promised. What it was has been printed.
 var errDiffers = errors.New("the drill has found differences")
 
+// errInterrupted is what a drill ends with that somebody stopped.
+var errInterrupted = errors.New("stopped before the drill was done")
+
+// unlessInterrupted returns an error as it is, but where somebody has stopped the drill: then nothing else has failed.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errInterrupted
+	}
+	return err
+}
+
 // Run drills.
 func (c *drillCommand) Run(ctx context.Context, s streams) (err error) {
 	if err := c.check(); err != nil {
@@ -53,11 +68,7 @@ func (c *drillCommand) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close(context.WithoutCancel(ctx))) }()
-	err = d.run(ctx)
-	if ctx.Err() != nil && !errors.Is(err, errDiffers) {
-		return errors.New("stopped before the drill was done")
-	}
-	return err
+	return d.run(ctx)
 }
 
 // check holds the flags against each other; every mistake at once.
@@ -84,29 +95,70 @@ func (c *drillCommand) dev() *devCommand {
 	return &devCommand{Definitions: c.Definitions, Events: c.Events, Example: c.Example}
 }
 
-// repeat is the command that runs one round again.
+// repeat is the command that runs one round again, to be pasted into a shell. Secrets are not in it: their files' names are, and what stands in the environment has to stand there again.
 func (c *drillCommand) repeat(seed uint64) string {
-	what := "--example " + c.Example
-	if c.Definitions != "" {
-		what = "--definitions " + c.Definitions
-		for _, e := range c.Events {
-			what += " --events " + e
+	words := []string{"highwater", "drill"}
+	text := func(flag string, values ...string) {
+		for _, v := range values {
+			if v != "" {
+				words = append(words, "--"+flag, shellWord(v))
+			}
 		}
 	}
-	more := ""
-	if c.Kills != 8 {
-		more += fmt.Sprintf(" --kills %d", c.Kills)
+	number := func(flag string, n, usual int) {
+		if n != usual {
+			words = append(words, "--"+flag, strconv.Itoa(n))
+		}
 	}
-	if c.Partitions != 1 {
-		more += fmt.Sprintf(" --partitions %d", c.Partitions)
+	yes := func(flag string, on bool) {
+		if on {
+			words = append(words, "--"+flag)
+		}
 	}
-	for _, k := range c.Kafka {
-		more += " --kafka " + k
+	if c.Definitions == "" {
+		text("example", c.Example)
 	}
-	for _, r := range c.Redis {
-		more += " --redis " + r
+	text("definitions", c.Definitions)
+	text("events", c.Events...)
+	number("kills", c.Kills, 8)
+	number("partitions", c.Partitions, 1)
+	text("data-dir", c.DataDir)
+	text("kafka", c.Kafka...)
+	yes("kafka-tls", c.KafkaTLS)
+	text("kafka-tls-ca", c.KafkaTLSCA)
+	text("kafka-tls-cert", c.KafkaTLSCert)
+	text("kafka-tls-key", c.KafkaTLSKey)
+	text("kafka-tls-server-name", c.KafkaTLSServerName)
+	if c.KafkaSASL != string(kafka.NoLogin) {
+		text("kafka-sasl", c.KafkaSASL)
 	}
-	return fmt.Sprintf("highwater drill %s%s --rounds 1 --seed %d", what, more, seed)
+	text("kafka-username", c.KafkaUsername)
+	text("kafka-password-file", string(c.KafkaPasswordFile))
+	text("redis", c.Redis...)
+	yes("redis-cluster", c.RedisCluster)
+	text("redis-sentinel-master", c.RedisSentinelMaster)
+	text("redis-sentinel-username", c.RedisSentinelUsername)
+	text("redis-sentinel-password-file", string(c.RedisSentinelPasswordFile))
+	text("redis-username", c.RedisUsername)
+	text("redis-password-file", string(c.RedisPasswordFile))
+	yes("redis-tls", c.RedisTLS)
+	text("redis-tls-ca", c.RedisTLSCA)
+	text("redis-tls-cert", c.RedisTLSCert)
+	text("redis-tls-key", c.RedisTLSKey)
+	text("redis-tls-server-name", c.RedisTLSServerName)
+	yes("allow-eviction", c.AllowEviction)
+	return strings.Join(append(words, "--rounds", "1", "--seed", strconv.FormatUint(seed, 10)), " ")
+}
+
+// plainWord is a word that a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// shellWord writes a word so that a shell takes it as one.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // wantedOf returns the names of vectors, in order.

@@ -54,7 +54,7 @@ func (c *replayCommand) Run(ctx context.Context, s streams) (err error) {
 		return fmt.Errorf("make a directory for the replay's own state: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	r := &replay{replayCommand: c, streams: s, work: work, bar: newBar(s.err, "replaying"), quiet: s.log}
+	r := &replay{replayCommand: c, streams: s, work: work, bar: newBar(s.err, "replaying"), quiet: s.log, now: time.Now}
 	if r.bar != nil {
 		r.quiet = slog.New(minLevel{s.log.Handler(), slog.LevelWarn})
 	}
@@ -75,6 +75,7 @@ type replay struct {
 	work  string
 	bar   *progressbar.ProgressBar // nil where there is none
 	quiet *slog.Logger
+	now   func() time.Time
 }
 
 func (r *replay) run(ctx context.Context) (err error) {
@@ -92,6 +93,9 @@ func (r *replay) run(ctx context.Context) (err error) {
 		r.kafkaFlags = kafkaFlags{Kafka: broker.Addrs()}
 	}
 	first, last, err := r.between(plans)
+	if errors.Is(err, errIdle) {
+		return r.sayIdle(plans)
+	}
 	if err != nil {
 		return err
 	}
@@ -179,13 +183,33 @@ func parsePlace(flag, text string) (p place, err error) {
 	return p, nil
 }
 
+// errIdle says that no plan was made in the time that a replay was asked for.
+var errIdle = errors.New("there is nothing to replay")
+
+// idle reports whether --from is an instant after the newest plan, and not one to come: the task has made no plan since. Whoever replays every hour meets that in an hour without events, and has made no mistake.
+func (r *replay) idle(s *scratch, from, to place) bool {
+	return from.clock > s.head.Position.Clock && from.clock <= r.now().UnixMicro() && (!to.given || to.clock >= from.clock)
+}
+
+// sayIdle prints a report of no plan.
+func (r *replay) sayIdle(s *scratch) error {
+	if r.JSON {
+		return (&replayReport{}).printJSON(r.out)
+	}
+	fmt.Fprintf(r.out, "nothing to replay: the newest plan is %s, of %s, and --from is %s\n", versionText(s.head.Position.Version), timeText(s.head.Position.Clock), r.From)
+	return nil
+}
+
 // between returns the first plan to compare, and the last one to run.
 func (r *replay) between(s *scratch) (first, last planIndex, err error) {
+	from, _ := parsePlace("--from", r.From)
+	to, _ := parsePlace("--to", r.To)
+	if r.idle(s, from, to) {
+		return first, last, errIdle
+	}
 	if len(s.index) == 0 {
 		return first, last, fmt.Errorf("there is no committed plan beyond %s, where the state stands", versionText(s.base))
 	}
-	from, _ := parsePlace("--from", r.From)
-	to, _ := parsePlace("--to", r.To)
 	if from.version.Generation == 0 {
 		from.version.Generation = s.head.Position.Version.Generation
 	}

@@ -65,7 +65,7 @@ func newDrill(ctx context.Context, c *drillCommand, s streams) (d *drill, err er
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.close(context.WithoutCancel(ctx)))
+			err = errors.Join(unlessInterrupted(ctx, err), d.close(context.WithoutCancel(ctx)))
 		}
 	}()
 	if d.program, err = os.Executable(); err != nil {
@@ -93,6 +93,14 @@ func (d *drill) load(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	loading := func(int64, int64) {
+		var read, total int64
+		for _, e := range events {
+			r, t := e.Progress()
+			read, total = read+r, total+t
+		}
+		d.show(0, float64(read)/float64(max(1, total))/2)
+	}
 	d.text, d.name = p.Text, d.Definitions
 	if d.name == "" {
 		d.name = d.Example + "/definitions.yaml"
@@ -106,7 +114,7 @@ func (d *drill) load(ctx context.Context) (err error) {
 		return err
 	}
 	for source, rows := range events {
-		n, err := kafka.Load(ctx, kafka.LoadOptions{Brokers: d.brokers.Kafka, Security: d.brokers.security(), Topic: d.topics[source.Name], Partitions: d.Partitions, Log: d.log}, loadRows(rows), nil)
+		n, err := kafka.Load(ctx, kafka.LoadOptions{Brokers: d.brokers.Kafka, Security: d.brokers.security(), Topic: d.topics[source.Name], Partitions: d.Partitions, Log: d.log}, loadRows(rows), loading)
 		if err != nil {
 			return fmt.Errorf("load %s: %w", source.Name, err)
 		}
@@ -161,6 +169,14 @@ func (d *drill) describe(what string) {
 	}
 }
 
+// show moves the bar: so many rounds are done, and this share of the next. What comes before the first takes the place of one: loading half of it, the run left alone the other.
+func (d *drill) show(rounds int, share float64) {
+	if d.bar != nil {
+		const most = 99 // the last step is close's
+		_ = d.bar.Set64(min(most, int64(100*(float64(rounds)+min(1, share))/float64(d.Rounds+1))))
+	}
+}
+
 // changes are the settings of a run.
 func (d *drill) changes(project string, maxRecords int64) drillChanges {
 	return drillChanges{Project: project, Topics: d.topics, MaxRecords: max(1, maxRecords), Interval: 200 * time.Millisecond}
@@ -170,7 +186,11 @@ func (d *drill) changes(project string, maxRecords int64) drillChanges {
 func (d *drill) runAlone(ctx context.Context) (end drillEnd, err error) {
 	changes := d.changes("drill_"+d.id+"_alone", d.records/4)
 	dir := filepath.Join(d.dir, "alone")
-	redis, err := d.runClean(ctx, changes, dir)
+	var committed int64
+	redis, err := d.runClean(ctx, changes, dir, func(s batch.Stats) {
+		committed += s.Records
+		d.show(0, 0.5+float64(committed)/float64(d.records)/2)
+	})
 	if err != nil {
 		return end, err
 	}
@@ -184,8 +204,8 @@ func (d *drill) runAlone(ctx context.Context) (end drillEnd, err error) {
 	return end, os.RemoveAll(dir)
 }
 
-// runClean runs a directory's task until all is committed, in this process and on an embedded Redis, which it returns running.
-func (d *drill) runClean(ctx context.Context, changes drillChanges, dir string) (redis *embeddedredis.Redis, err error) {
+// runClean runs a directory's task until all is committed, in this process and on an embedded Redis, which it returns running. onBatch hears of each batch.
+func (d *drill) runClean(ctx context.Context, changes drillChanges, dir string, onBatch func(batch.Stats)) (redis *embeddedredis.Redis, err error) {
 	p, err := d.parse(changes)
 	if err != nil {
 		return nil, err
@@ -199,7 +219,7 @@ func (d *drill) runClean(ctx context.Context, changes drillChanges, dir string) 
 	complete, drained := make(chan struct{}), false
 	close(complete)
 	err = runEngine(ctx, engineOptions{project: p, kafka: d.brokers, redis: redisFlags{Redis: []string{redis.Addr()}}, dataDir: dir, cacheBytes: 64 << 20, tombstoneTTL: online.DefaultTombstoneTTL,
-		metrics: newDrillMetrics(), log: d.log, complete: complete, onDrained: func() {
+		metrics: newDrillMetrics(), log: d.log, complete: complete, onBatch: onBatch, onDrained: func() {
 			drained = true
 			stop()
 		}}, func(*engine) {})
@@ -248,21 +268,29 @@ func (d *drill) run(ctx context.Context) error {
 		seed := *d.Seed + uint64(n)
 		d.describe(fmt.Sprintf("round %d of %d", n+1, d.Rounds))
 		result, err := d.round(ctx, n, seed)
+		if errors.Is(err, errInterrupted) {
+			return errors.Join(report.verdict(err), d.forget(n))
+		}
 		if err != nil {
 			d.keep = true
-			return errors.Join(report.verdict(), fmt.Errorf("round %d (%s): %w; what it has left is in %s", n+1, d.repeat(seed), err, d.roundDir(n)))
+			result.Error = err.Error()
+			report.add(result)
+			return report.verdict(fmt.Errorf("round %d (%s): %w; what it has left is in %s", n+1, d.repeat(seed), err, d.roundDir(n)))
 		}
 		report.add(result)
-		if d.bar != nil {
-			_ = d.bar.Set64(int64(100 * (n + 1) / d.Rounds))
-		}
+		d.show(n+2, 0)
 		if !result.sound() {
 			d.keep = true
 		} else if err := os.RemoveAll(d.roundDir(n)); err != nil {
-			return err
+			return report.verdict(err)
 		}
 	}
-	return report.verdict()
+	return report.verdict(nil)
+}
+
+// forget removes what a round has left that was not brought to its end because somebody stopped the drill.
+func (d *drill) forget(n int) error {
+	return errors.Join(os.RemoveAll(d.roundDir(n)), os.RemoveAll(d.roundDir(n)+"-clean"))
 }
 
 func (d *drill) roundDir(n int) string { return filepath.Join(d.dir, fmt.Sprintf("round-%d", n+1)) }

@@ -11,12 +11,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// sendStrays sends Redis what the round's workers have ever sent it once more, in any order: calls that were long under way.
+// sendStrays sends Redis what the round's workers have sent it once more, in any order: calls that were long under way. Of more than mostKept bytes of them, those that came first.
 func (o *drillRound) sendStrays(ctx context.Context) error {
 	if o.redis == nil {
 		return nil
 	}
-	strays := o.calls.take()
+	strays, leftOut := o.calls.take()
 	o.bits.Shuffle(len(strays), func(i, j int) { strays[i], strays[j] = strays[j], strays[i] })
 	client := redis.NewClient(&redis.Options{Addr: o.redis.Addr(), DisableIdentity: true})
 	defer func() { _ = client.Close() }()
@@ -25,7 +25,7 @@ func (o *drillRound) sendStrays(ctx context.Context) error {
 			return fmt.Errorf("a stray call: %w", err)
 		}
 	}
-	o.result.Strays = int64(len(strays))
+	o.result.Strays, o.result.StraysLeft = int64(len(strays)), leftOut
 	return nil
 }
 
@@ -34,9 +34,11 @@ type scriptCalls struct {
 	strike atomic.Pointer[func(n int64) bool]
 	number atomic.Int64 // of the process alive
 
-	mu    sync.Mutex // guards what follows
-	kept  [][]any
-	bytes int
+	mu      sync.Mutex // guards what follows
+	kept    [][]any
+	bytes   int
+	leftOut int64 // calls that were not kept
+	taken   bool
 }
 
 // mostKept bounds the memory of strays.
@@ -62,19 +64,21 @@ func (c *scriptCalls) keep(args []string) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bytes+size <= mostKept {
+	switch {
+	case c.taken:
+	case c.bytes+size <= mostKept:
 		c.kept, c.bytes = append(c.kept, call), c.bytes+size
+	default:
+		c.leftOut++
 	}
 }
 
-// take returns the calls so far, and keeps none of them.
-func (c *scriptCalls) take() [][]any {
+// take returns the calls so far, and how many there were beside them. It keeps none of them, and none that come later.
+func (c *scriptCalls) take() (kept [][]any, leftOut int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	kept := c.kept
-	c.kept = nil
-	c.bytes = mostKept
-	return kept
+	kept, c.kept, c.taken = c.kept, nil, true
+	return kept, c.leftOut
 }
 
 // expect says when the process dies that child gives; a life that dies of no call is not waited for.

@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -72,8 +76,9 @@ type childWord struct {
 	Offsets int64             `json:"offsets,omitempty"` // that it has read, by all its partitions
 	Fired   int               `json:"fired,omitempty"`   // faults so far
 	Failed  string            `json:"failed,omitempty"`  // it ends
-	Fault   bool              `json:"fault,omitempty"`   // by what was injected
+	Fault   bool              `json:"fault,omitempty"`   // by what was injected, and by nothing else
 	Cut     bool              `json:"cut,omitempty"`     // because a log does not reach as far as it has read
+	Differs int64             `json:"differs,omitempty"` // vectors whose version was stored with other bytes (I4), so far
 }
 
 // drillChild runs a task as it is ordered to, until its standard input ends. It returns the exit code.
@@ -96,9 +101,7 @@ func drillChild(ctx context.Context, in io.Reader, out, errOut io.Writer) int {
 		words.disk.Inject(f)
 	}
 	if err := unlessStopped(ctx, o.run(ctx, words, newLogger(errOut, "text", levelOf(slog.LevelWarn)))); err != nil {
-		_, injected := errors.AsType[*faults.Error](err)
-		_, cut := errors.AsType[*batch.TruncatedError](err)
-		words.say(childWord{Failed: err.Error(), Fault: injected, Cut: cut})
+		words.last(childWord{Failed: err.Error(), Fault: only(err, words.injected), Cut: only(err, truncated)})
 		fmt.Fprintln(errOut, "highwater:", err)
 		return exitFailed
 	}
@@ -119,14 +122,18 @@ func (o drillOrders) run(ctx context.Context, words *childWords, log *slog.Logge
 	}
 	complete := make(chan struct{})
 	close(complete)
-	var e *engine
 	options := engineOptions{project: p, kafka: o.Kafka, redis: o.Redis, dataDir: o.DataDir, cacheBytes: o.CacheBytes, tombstoneTTL: online.DefaultTombstoneTTL, metrics: newDrillMetrics(), log: log, complete: complete, faults: words.inject, fs: words.disk,
+		fatal: func(message string) {
+			log.Error(message)
+			words.last(childWord{Failed: message, Fault: words.refused(message)})
+			os.Exit(exitFailed)
+		},
 		onBatch: func(s batch.Stats) { words.say(childWord{Batch: &s.Version}) },
 		onDrained: func() {
-			position, _, _ := e.task.Position()
+			position, _, _ := words.engine.Load().task.Position()
 			words.say(childWord{Drained: &position.Version, Batches: position.Counters.Batches, Offsets: offsetsOf(position)})
 		}}
-	return runEngine(ctx, options, func(opened *engine) { e = opened })
+	return runEngine(ctx, options, func(e *engine) { words.engine.Store(e) })
 }
 
 // offsetsOf returns how many offsets of its partitions' logs a position has passed.
@@ -141,17 +148,66 @@ func offsetsOf(p batch.Position) (n int64) {
 type childWords struct {
 	inject *faults.Injector
 	disk   *disk.FS
+	engine atomic.Pointer[engine] // the newest; nil while there is none
 
 	mu  sync.Mutex // guards out
 	out *json.Encoder
 }
 
+// say says a word, and how far things have come with it.
 func (w *childWords) say(word childWord) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.encode(word)
+}
+
+// last says the last word: the process ends, and whoever would say anything after it does not.
+func (w *childWords) last(word childWord) {
+	w.mu.Lock()
+	w.encode(word)
+}
+
+// encode writes a word down. w.mu is held.
+func (w *childWords) encode(word childWord) {
 	word.Fired = len(w.inject.Fired())
 	for _, times := range w.disk.Struck() {
 		word.Fired += times
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if e := w.engine.Load(); e != nil {
+		_, _, word.Differs = e.task.Position()
+	}
 	_ = w.out.Encode(word) // where nobody listens any more, the input has ended too
+}
+
+// only reports whether an error is of one sort, and nothing else: of several that are joined, each has to be.
+func only(err error, is func(error) bool) bool {
+	if parts, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok {
+		return !slices.ContainsFunc(parts.Unwrap(), func(part error) bool { return !only(part, is) })
+	}
+	return is(err)
+}
+
+// truncated reports whether an error says that a log does not reach as far as it was read.
+func truncated(err error) bool {
+	_, cut := errors.AsType[*batch.TruncatedError](err)
+	return cut
+}
+
+// injected reports whether an error is what was injected: a call that was to fail, or what a disk says that was to be full or to fail.
+func (w *childWords) injected(err error) bool {
+	if _, ok := errors.AsType[*faults.Error](err); ok {
+		return true
+	}
+	struck := w.disk.Struck()
+	_, full := errors.AsType[*batch.FullError](err)
+	return struck[disk.FailSync] > 0 && errors.Is(err, syscall.EIO) || struck[disk.Full] > 0 && (full || errors.Is(err, syscall.ENOSPC))
+}
+
+// refused reports whether these are the last words of a process whose disk has refused a write because it was to.
+func (w *childWords) refused(message string) bool {
+	struck := w.disk.Struck()
+	return struck[disk.FailSync] > 0 && strings.Contains(message, syscall.EIO.Error()) || struck[disk.Full] > 0 && strings.Contains(message, syscall.ENOSPC.Error())
 }

@@ -167,7 +167,7 @@ func compareVector(k features.VectorKey, got, want drillVector, found *differenc
 	}
 }
 
-// sameValue reports whether two values are equal; doubles to rounding, as their sums follow the cuts (I6).
+// sameValue reports whether two values are equal; doubles to rounding, as their sums follow the cuts (I6): to 10⁻⁹ of the greater of them, and of 1 where both are smaller.
 func sameValue(a, b windows.Value) bool {
 	if a.Kind() == windows.Double && b.Kind() == windows.Double {
 		const rounding = 1e-9

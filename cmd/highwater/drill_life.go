@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"highwater/batch/faults"
@@ -126,11 +125,6 @@ func drawDisk(r *rand.Rand, doomed bool) disk.Fault {
 		f.Act, f.Syncs, f.For = disk.FailSync, 1, 0
 	}
 	return f
-}
-
-// breaks reports whether the disk may end the process.
-func (l drillLife) breaks() bool {
-	return slices.ContainsFunc(l.disk, func(f disk.Fault) bool { return f.Act != disk.SlowSync })
 }
 
 // drawDeath draws when a process dies: as it starts, at a step of its own, at a call to Redis, or at any moment. It commits a few batches at most before that, so that there are batches left for the next.

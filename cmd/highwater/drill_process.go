@@ -73,15 +73,17 @@ func (p *drillProcess) end() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// ending says how a process has ended that was not told to: last is what it said last, broken, that its disk may have ended it, and cut, that the ends of its logs were gone for a while.
-func (p *drillProcess) ending(last childWord, broken, cut bool) (ending, error) {
+// ending says how a process has ended that was not told to: last is what it said last, and cut, that the ends of its logs were gone for a while. One that ends by anything that was not done to it is an error.
+func (p *drillProcess) ending(last childWord, cut bool) (ending, error) {
 	<-p.ended
 	switch code := p.cmd.ProcessState.ExitCode(); {
+	case last.Differs > 0:
+		return 0, fmt.Errorf("%d of the vectors that it had published were stored with other bytes: %s; its log:\n%s", last.Differs, last.Failed, p.log())
 	case code == -1:
 		return endKilled, nil
 	case code == exitFailed && cut && last.Cut:
 		return endCut, nil
-	case code == exitFailed && (last.Fault || broken):
+	case code == exitFailed && last.Fault:
 		return endStopped, nil
 	default:
 		return 0, fmt.Errorf("it ended by itself, with %d, before its time: %s; its log:\n%s", code, last.Failed, p.log())

@@ -54,13 +54,13 @@ func (d *drill) round(ctx context.Context, n int, seed uint64) (result roundResu
 		o.loseIn = o.bits.IntN(o.kills + 1)
 	}
 	if err := o.startRedis(ctx); err != nil {
-		return o.result, err
+		return o.result, unlessInterrupted(ctx, err)
 	}
 	err = o.watched(ctx)
 	if err == nil {
 		err = o.compare(ctx)
 	}
-	err = errors.Join(err, o.endRedis(context.WithoutCancel(ctx)))
+	err = errors.Join(unlessInterrupted(ctx, err), o.endRedis(context.WithoutCancel(ctx)))
 	o.result.Seconds = time.Since(began).Seconds()
 	o.result.Differences, o.result.First = o.found.count, o.found.first
 	return o.result, err
@@ -146,13 +146,16 @@ func (o *drillRound) watched(ctx context.Context) (err error) {
 		if err := o.lives(ctx); err != nil {
 			return err
 		}
-		return o.sendStrays(ctx)
+		if err := o.sendStrays(ctx); err != nil {
+			return err
+		}
+		return o.reader.awaitAnswers(ctx)
 	})
 	err = g.Wait()
 	stop()
-	o.result.StepsBack, o.result.StepsLost, o.result.Steps, o.result.Polls, o.result.Seen = o.reader.back, o.reader.lost, o.reader.steps, o.reader.polls, o.reader.seen
-	if err == nil && o.reader.seen == 0 {
-		err = errors.New("the reader beside it was never answered")
+	o.result.StepsBack, o.result.StepsLost, o.result.Steps, o.result.Reads = o.reader.back, o.reader.lost, o.reader.steps, o.reader.counts()
+	for _, n := range o.result.Reads {
+		o.result.Polls, o.result.Seen = o.result.Polls+n.Polls, o.result.Seen+n.Seen
 	}
 	return err
 }
@@ -229,6 +232,12 @@ func (o *drillRound) live(ctx context.Context, l drillLife) (ending, error) {
 	return o.attend(ctx, l, process)
 }
 
+// progress moves the bar within the round: its batches take half of it, and the clean execution of its plans the other.
+func (o *drillRound) progress(half int, at features.Version) {
+	batches := o.records/o.changes.MaxRecords + 1
+	o.show(o.result.Round, (float64(half)+min(1, float64(at.Sequence)/float64(batches)))/2)
+}
+
 // countStruck returns what adds to the faults those that the relay has carried out from here on.
 func (o *drillRound) countStruck() func() {
 	sum := func() (n int) {
@@ -256,13 +265,14 @@ func (o *drillRound) attend(ctx context.Context, l drillLife, process *drillProc
 			return 0, fmt.Errorf("nothing was heard of the worker for %s; its log:\n%s", drillMost, process.log())
 		case word, more := <-process.words:
 			if !more {
-				return process.ending(last, l.breaks(), began.Before(o.whole))
+				return process.ending(last, began.Before(o.whole))
 			}
 			patience.Reset(drillMost)
 			last, fired = word, word.Fired
 			switch {
 			case word.Batch != nil:
 				batches++
+				o.progress(0, *word.Batch)
 				if o.meddle != nil {
 					o.meddle(o.direct.Redis[0], *word.Batch)
 				}
@@ -345,7 +355,7 @@ func (o *drillRound) letGo(ctx context.Context, l drillLife, process *drillProce
 			return 0, fmt.Errorf("all is committed, up to %s, and the task key stands at %+v: %w; the worker's log:\n%s", last, fetched.Mark, errors.Join(err, ctx.Err()), process.log())
 		case word, more := <-process.words:
 			if !more {
-				return process.ending(said, l.breaks(), began.Before(o.whole))
+				return process.ending(said, began.Before(o.whole))
 			}
 			said = word
 		case <-look.C:
@@ -380,7 +390,7 @@ func (o *drillRound) compare(ctx context.Context) error {
 	if err := copyPlans(p, o.dir, clean); err != nil {
 		return err
 	}
-	redis, err := o.runClean(ctx, o.changes, clean)
+	redis, err := o.runClean(ctx, o.changes, clean, func(s batch.Stats) { o.progress(1, s.Version) })
 	if err != nil {
 		return fmt.Errorf("a clean execution of the recorded plans: %w", err)
 	}

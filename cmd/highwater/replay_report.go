@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -33,7 +34,7 @@ type replayCounts struct {
 	Missing   int64 `json:"missing"`
 	Divergent int64 `json:"divergent"`
 	Expired   int64 `json:"expired"` // not in the store, because a tombstone has expired there since
-	Written   int64 `json:"written"` // of the missing, with --write
+	Written   int64 `json:"written"` // of the missing, with --write: the store has them now
 	Refused   int64 `json:"refused"` // with --write: their plan is older than a tombstone lives
 }
 
@@ -97,15 +98,16 @@ func (c *comparer) Takes(out *batch.Output) bool {
 	return len(out.Vectors) > 0 && !out.Version.Less(c.first)
 }
 
-// Publish compares, and with a writer upserts. Divergent vectors do not stop a replay: all of them are to be found.
+// Publish compares, and with a writer upserts. Divergent vectors, and keys that hold something else, do not stop a replay: all of them are to be found.
 func (c *comparer) Publish(ctx context.Context, out *batch.Output) (batch.Outcome, error) {
 	found, err := c.compare(ctx, out)
 	if err != nil {
 		return batch.Outcome{}, err
 	}
 	var outcome batch.Outcome
+	written := make([]bool, len(found))
 	if c.writer != nil {
-		if outcome, err = c.writer.Publish(ctx, out); err != nil {
+		if outcome, err = c.write(ctx, out, found, written); err != nil {
 			return batch.Outcome{}, err
 		}
 	}
@@ -114,13 +116,47 @@ func (c *comparer) Publish(ctx context.Context, out *batch.Output) (batch.Outcom
 	delete(c.compared, chunkOf(out))
 	n := c.of(out.Version)
 	n.Vectors += int64(len(out.Vectors))
-	n.Written += int64(outcome.Written)
 	n.Refused += int64(outcome.Refused)
 	gone := !c.now().Before(time.UnixMicro(out.Clock).Add(c.ttl)) // a tombstone of then has expired
 	for i := range out.Vectors {
-		c.tally(n, &out.Vectors[i], found[i], gone)
+		c.tally(n, &out.Vectors[i], found[i], written[i], gone)
 	}
 	return batch.Outcome{}, nil
+}
+
+// write upserts, and says of each vector that was missing whether the store has it now. The outcome does not tell: an attempt that failed, and was made again, may have written what the last one found equal.
+// Keys that turn out to be somebody else's are divergent.
+func (c *comparer) write(ctx context.Context, out *batch.Output, found []online.Comparison, written []bool) (batch.Outcome, error) {
+	outcome, err := c.writer.Publish(ctx, out)
+	foreign, others := errors.AsType[*online.ForeignError](err)
+	if err != nil && !others {
+		return batch.Outcome{}, err
+	}
+	theirs := map[features.VectorKey]bool{}
+	if others {
+		for _, k := range foreign.Vectors {
+			theirs[k] = true
+		}
+	}
+	missing := 0
+	for i, v := range out.Vectors {
+		if theirs[features.VectorKey{View: v.View.Name, Entity: v.Entity}] && found[i].Verdict != online.Divergent {
+			found[i] = online.Comparison{Verdict: online.Divergent, Detail: "something that is no vector"}
+		}
+		if found[i].Verdict == online.Missing {
+			missing++
+		}
+	}
+	var now []online.Comparison // nil where the outcome does tell
+	if outcome.Written != missing {
+		if now, err = c.reader.Compare(ctx, out.Vectors); err != nil {
+			return batch.Outcome{}, err
+		}
+	}
+	for i, f := range found {
+		written[i] = f.Verdict == online.Missing && (now == nil || now[i].Verdict == online.Equal || now[i].Verdict == online.Stale)
+	}
+	return outcome, nil
 }
 
 func chunkOf(out *batch.Output) chunkName {
@@ -156,8 +192,8 @@ func (c *comparer) of(v features.Version) *replayCounts {
 	return n
 }
 
-// tally counts one vector. A vector that is not there at all, of a plan that is older than tombstones live, may have been followed by a tombstone that has expired: it is a loss only if the plans to come do not make that. c.mu is held.
-func (c *comparer) tally(n *replayCounts, v *features.Vector, found online.Comparison, gone bool) {
+// tally counts one vector. A vector that is not there at all, of a plan that is older than tombstones live, may have been followed by a tombstone that has expired: it is a loss only if the plans to come do not make that. One that is written now was missing before. c.mu is held.
+func (c *comparer) tally(n *replayCounts, v *features.Vector, found online.Comparison, written, gone bool) {
 	key := features.VectorKey{View: v.View.Name, Entity: v.Entity}
 	switch found.Verdict {
 	case online.Equal:
@@ -169,6 +205,8 @@ func (c *comparer) tally(n *replayCounts, v *features.Vector, found online.Compa
 		c.find("divergent", v, found.Detail)
 	case online.Missing:
 		switch {
+		case written:
+			n.Written++
 		case found.Absent && gone && v.Tombstone:
 			n.Expired++
 			c.clear(key)
@@ -185,7 +223,13 @@ func (c *comparer) tally(n *replayCounts, v *features.Vector, found online.Compa
 	}
 }
 
+// find names a vector, where there is room: one that is divergent takes that of one that is missing. c.mu is held.
 func (c *comparer) find(verdict string, v *features.Vector, stored string) {
+	if len(c.findings) == mostFindings && verdict == "divergent" {
+		if i := slices.IndexFunc(c.findings, func(f replayFinding) bool { return f.Verdict == "missing" }); i >= 0 {
+			c.findings = slices.Delete(c.findings, i, i+1)
+		}
+	}
 	if len(c.findings) < mostFindings {
 		c.findings = append(c.findings, replayFinding{verdict, v.View.Name, v.Entity, v.Version.Generation, v.Version.Sequence, stored})
 	}
@@ -253,7 +297,9 @@ func (r *replayReport) verdict() error {
 	case t.Divergent > 0 && lost > 0:
 		return fmt.Errorf("%d vectors are divergent and %d missing", t.Divergent, lost)
 	case t.Divergent > 0:
-		return fmt.Errorf("%d vectors are divergent: the store has their versions with other bytes", t.Divergent)
+		return fmt.Errorf("%d vectors are divergent: the store has their versions with other bytes, or something that is no vector of this task under their keys", t.Divergent)
+	case lost > 0 && r.wrote && t.Refused == 0:
+		return fmt.Errorf("%d vectors are missing, although they were written: somebody takes them away again", lost)
 	case lost > 0 && r.wrote:
 		return fmt.Errorf("%d vectors are missing: their plans are older than tombstones live, so that Redis refused them; highwater republish writes them from the state", lost)
 	case lost > 0:

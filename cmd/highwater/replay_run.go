@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"time"
 
@@ -314,18 +315,21 @@ func (s *scratch) execute(ctx context.Context, o executeOptions) error {
 	if i == len(s.index) {
 		return fmt.Errorf("there is no plan %s", versionText(o.last))
 	}
-	project, err := s.project(s.index[i].definitions)
+	sources, maxBytes, dropped, err := s.sources(s.index[:i+1])
 	if err != nil {
 		return err
 	}
-	source, err := kafka.Open(ctx, kafka.Options{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: project.Sources, MemoryBytes: max(128<<20, 2*project.Batch.MaxBytes), Log: s.log})
+	source, err := kafka.Open(ctx, kafka.Options{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: sources, MemoryBytes: max(128<<20, 2*maxBytes), Log: s.log})
+	if batch.IsPermanent(err) && dropped {
+		return fmt.Errorf("%w; plans up to %s read sources that the definitions have no more, and are replayed only while those can be read: where a topic is gone, replay later plans, from a --state after them", err, versionText(o.last))
+	}
 	if err != nil {
 		return err
 	}
 	defer source.Close()
 	sinks := o.sinks
 	if o.deadLetters {
-		dead, err := kafka.NewDeadLetters(kafka.DeadLetterOptions{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: project.Sources, Log: s.log})
+		dead, err := kafka.NewDeadLetters(kafka.DeadLetterOptions{Brokers: o.kafka.Kafka, Security: o.kafka.security(), Sources: sources, Log: s.log})
 		if err != nil {
 			return err
 		}
@@ -340,6 +344,34 @@ func (s *scratch) execute(ctx context.Context, o executeOptions) error {
 		return fmt.Errorf("the records of these plans are gone: topic %s, partition %d, offsets %d to %d (retention, or a deletion, took them); replay later plans, from a --state after them", lost.Partition.Topic, lost.Partition.Number, lost.Start, lost.End-1)
 	}
 	return err
+}
+
+// sources returns what plans read: every source of the definitions that made them, also one that later definitions have no more, or have with another topic; the newest come last. maxBytes is the largest batch that any of them allow, dropped whether the last of them have no more what an earlier one had.
+func (s *scratch) sources(plans []planIndex) (all []*features.Source, maxBytes int64, dropped bool, err error) {
+	known, readBy := map[string]bool{}, map[string]*features.Source{} // by hash, by topic
+	for _, p := range slices.Backward(plans) {
+		if known[p.definitions] {
+			continue
+		}
+		known[p.definitions] = true
+		project, err := s.project(p.definitions)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		maxBytes = max(maxBytes, project.Batch.MaxBytes)
+		for _, source := range project.Sources {
+			switch other := readBy[source.Topic]; {
+			case other == nil:
+				readBy[source.Topic] = source
+				all, dropped = append(all, source), dropped || len(known) > 1
+			case other.Name != source.Name:
+				return nil, 0, false, fmt.Errorf("topic %q was read by source %s up to plan %s, and by source %s later: a replay cannot go across that; end it there (--to %s), or begin after it, with a --state that stands there or later",
+					source.Topic, source.Name, versionText(p.version), other.Name, versionText(p.version))
+			}
+		}
+	}
+	slices.Reverse(all)
+	return all, maxBytes, dropped, nil
 }
 
 // executeRecord is the clean execution of all that a directory records: its committed plans, from the generation's first, in an empty directory, into sinks. The state that they leave is in dir/state.

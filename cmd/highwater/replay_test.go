@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"highwater/batch"
+	"highwater/batch/faults/resp"
 	"highwater/batch/kafka"
 	"highwater/batch/kafka/embedded"
 	"highwater/features"
@@ -246,6 +247,13 @@ func TestReplay_BesideALiveWorker(t *testing.T) {
 			}
 		}
 	}
+	idle := time.Now().UTC().Format(time.RFC3339Nano) // since the newest plan
+	for _, args := range [][]string{{"--from", idle}, {"--from", idle, "--to", "2200-01-01T00:00:00Z"}} {
+		r := runReplay(t, append([]string{"--data-dir", h.dir}, args...)...)
+		if r.code != exitDone || !r.ok || r.plans != 0 || r.total != (replayCounts{}) {
+			t.Errorf("%v, after the newest plan: code %d, ok %v, %d plans: %+v\n%s", args, r.code, r.ok, r.plans, r.total, r.log)
+		}
+	}
 	if after := everythingIn(t, h.redis.Addr()); !maps.Equal(before, after) {
 		t.Errorf("Redis has changed: %s", firstDifference(before, after))
 	}
@@ -259,7 +267,7 @@ func TestReplay_BesideALiveWorker(t *testing.T) {
 		{[]string{"--from", seq(base), "--state", h.copied}, "the state stands at 1/" + seq(base) + " already"},
 		{[]string{"--to", seq(h.plans + 1)}, "there is no committed plan"},
 		{[]string{"--from", "5", "--to", "4"}, "there is no committed plan"},
-		{[]string{"--from", "2200-01-01T00:00:00Z"}, "there is no committed plan"},
+		{[]string{"--from", "2200-01-01T00:00:00Z"}, "there is no committed plan"}, // a mistyped one: it is still to come
 		{[]string{"--write", "--to", "4"}, "the store's task key stands at"},
 	} {
 		runReplay(t, append([]string{"--data-dir", h.dir}, c.args...)...).wantRefused(t, exitUsage, c.says)
@@ -320,6 +328,54 @@ func TestReplay_FindsWhatIsWrong(t *testing.T) {
 		t.Errorf("after --write: %s", firstDifference(got, want))
 	}
 	runReplay(t, "--data-dir", h.dir).wantClean(t, h.plans)
+}
+
+// With --write, what an attempt has written that was then made again counts as written; and keys that hold something else are reported, and keep nothing else from being written.
+func TestReplay_WritesPastTroubles(t *testing.T) {
+	t.Parallel()
+	h := newHalf(t)
+	client := redis.NewClient(&redis.Options{Addr: h.redis.Addr(), DisableIdentity: true})
+	defer client.Close()
+	want := vectorsIn(h.redis.Addr(), "ads")
+	names := slices.Sorted(maps.Keys(want))
+	relay, err := resp.Start(h.redis.Addr())
+	must(t, err)
+	defer relay.Close()
+	must(t, client.Del(t.Context(), names...).Err())
+	for nth := range 10 {
+		relay.Inject(resp.Fault{Act: resp.DropAfter, Nth: 2 + 3*nth})
+	}
+	r := runReplay(t, "--data-dir", h.dir, "--write", "--redis", relay.Addr())
+	if struck := relay.Struck()[resp.DropAfter]; r.code != exitDone || !r.ok || struck == 0 || r.total.Missing < int64(len(names)) || r.total.Written != r.total.Missing {
+		t.Errorf("after %d connections broke: code %d: %+v\n%s", struck, r.code, r.total, r.log)
+	}
+	if got := vectorsIn(h.redis.Addr(), "ads"); !maps.Equal(got, want) {
+		t.Errorf("after --write: %s", firstDifference(got, want))
+	}
+
+	text, list := names[0], names[1]
+	must(t, client.Del(t.Context(), names...).Err())
+	must(t, client.Set(t.Context(), text, "no vector", 0).Err())
+	must(t, client.RPush(t.Context(), list, "no vector").Err())
+	r = runReplay(t, "--data-dir", h.dir, "--write")
+	if r.code != exitFailed || r.ok || r.plans != h.plans || r.total.Divergent < 2 || r.total.Written != r.total.Missing || r.total.Missing < int64(len(names)-2) || !strings.Contains(r.log, "are divergent") {
+		t.Errorf("two keys hold no vector: code %d, %d plans: %+v\n%s", r.code, r.plans, r.total, r.log)
+	}
+	named := map[string]bool{}
+	for _, f := range r.found {
+		if f.Verdict == "divergent" && strings.Contains(f.Stored, "no vector") {
+			named[string(keys.AppendVector(nil, "ads", f.View, f.Entity))] = true
+		}
+	}
+	if !named[text] || !named[list] {
+		t.Errorf("%q and %q hold no vector, and the findings are %v", text, list, r.found)
+	}
+	must(t, client.Del(t.Context(), text, list).Err())
+	delete(want, text)
+	delete(want, list)
+	if got := vectorsIn(h.redis.Addr(), "ads"); !maps.Equal(got, want) {
+		t.Errorf("after --write: %s", firstDifference(got, want))
+	}
 }
 
 // What a replay cannot do, it says, with the way out.
@@ -433,6 +489,97 @@ func TestReplay_AcrossDefinitionsAndGenerations(t *testing.T) {
 	}
 	runReplay(t, "--data-dir", dir).wantClean(t, int(now.Version.Sequence))
 	runReplay(t, "--data-dir", dir, "--state", copied).wantRefused(t, exitFailed, "began with an empty state")
+}
+
+const twoSourcesYAML = `
+project: shop
+clock: event
+entities:
+  user: {join_key: user_id, type: string}
+sources:
+  clicks:
+    kafka: {topic: clicks}
+    timestamp: {field: ts, unit: ms}
+    fields: {user_id: string}
+  visits:
+    kafka: {topic: visits}
+    timestamp: {field: ts, unit: ms}
+    fields: {user_id: string}
+feature_views:
+  clicked:
+    source: clicks
+    entity: user
+    features:
+      clicks: {aggregate: count, window: 10m}
+  visited:
+    source: visits
+    entity: user
+    features:
+      visits: {aggregate: count, window: 10m}
+`
+
+// A source that was taken out of the definitions, or given another name and topic, is still read for the plans that were made before. Where its topic is gone, or is read under another name, that is said.
+func TestReplay_AcrossDefinitionsWithoutASource(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	without, _, _ := strings.Cut(twoSourcesYAML, "  visited:")
+	before, visits, _ := strings.Cut(without, "  visits:")
+	_, after, _ := strings.Cut(visits, "feature_views:")
+	onlyClicks := before + "feature_views:" + after
+	renamed := strings.NewReplacer("  clicks:\n", "  taps:\n", "source: clicks", "source: taps", "clicked:", "tapped:").Replace(onlyClicks) // the one way to give a source another topic
+	moved := strings.ReplaceAll(renamed, "topic: clicks", "topic: taps")
+	broker := startBroker(t, embedded.Options{Topics: map[string]int{"clicks": 1, "visits": 1, "taps": 1, "clicks.dead-letter": 1, "visits.dead-letter": 1, "taps.dead-letter": 1}})
+	load := func(topic string, to int) {
+		t.Helper()
+		var rows []kafka.Row
+		for i := range to {
+			rows = append(rows, kafka.Row{Value: fmt.Appendf(nil, `{"ts":%d,"user_id":"u%d"}`, 1_700_000_000_000+i*1000, i%7)})
+		}
+		n, err := kafka.Load(t.Context(), kafka.LoadOptions{Brokers: broker.Addrs(), Topic: topic, Partitions: 1}, rowsOf(rows), nil)
+		if must(t, err); n != int64(to) {
+			t.Fatalf("%d rows of %s are loaded, want %d", n, topic, to)
+		}
+	}
+	var server *pipeline
+	run := func(text string, events int64) batch.Position {
+		t.Helper()
+		p, err := features.Parse("shop.yaml", []byte(text))
+		must(t, err)
+		p.Batch.Interval, p.Batch.MaxRecords = 20*time.Millisecond, 30
+		o := pipelineOptions{dataDir: dir, broker: broker}
+		if server != nil {
+			o.redis = server.redis
+		}
+		server = startPipeline(t, p, o)
+		server.awaitEvents(events)
+		at := server.settle()
+		must(t, server.stop())
+		return at
+	}
+	load("clicks", 100)
+	load("visits", 100)
+	run(twoSourcesYAML, 200)
+	load("clicks", 200)
+	run(onlyClicks, 300)
+	load("taps", 100)
+	at := run(moved, 400)
+	if at.Version.Generation != 1 {
+		t.Fatalf("a generation began: the task is at %+v", at)
+	}
+	args := []string{"--data-dir", dir, "--kafka", strings.Join(broker.Addrs(), ","), "--redis", server.redis.Addr()}
+	runReplay(t, args...).wantClean(t, int(at.Version.Sequence))
+
+	last := seq(int(at.Version.Sequence))
+	run(strings.NewReplacer("  taps:\n", "  pads:\n", "source: taps", "source: pads", "tapped:", "padded:").Replace(moved), 500)
+	runReplay(t, args...).wantRefused(t, exitFailed, `topic "taps" was read by source taps up to plan 1/`+last+`, and by source pads later`)
+	runReplay(t, append(args, "--to", last)...).wantClean(t, int(at.Version.Sequence))
+
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addrs()...))
+	must(t, err)
+	defer client.Close()
+	_, err = kadm.NewClient(client).DeleteTopics(t.Context(), "visits")
+	must(t, err)
+	runReplay(t, append(args, "--to", last)...).wantRefused(t, exitFailed, `topic "visits" does not exist`, "read sources that the definitions have no more")
 }
 
 const wallYAML = `

@@ -51,6 +51,7 @@ type engineOptions struct {
 	onDrained func()
 	faults    *faults.Injector // what a drill makes go wrong; nil for nothing
 	fs        vfs.FS           // the disk of the state; nil for the machine's
+	fatal     func(string)     // see state.Options.Fatal
 }
 
 // engine is one task, wired: Kafka, Pebble, Redis, and the driver between them.
@@ -95,7 +96,7 @@ func newEngine(ctx context.Context, o engineOptions) (e *engine, err error) {
 	}
 	budget := e.machine.budget(o.cacheBytes, 2*o.project.Batch.MaxBytes)
 	stateOptions := state.Options{CacheBytes: budget.cache.most, BlockCacheBytes: budget.blockCache, MemTableBytes: budget.memTable, MaxOpenFiles: e.machine.files, ReserveBytes: o.diskReserve,
-		PlanRetention: max(o.keepPlans, o.tombstoneTTL), NewMeaning: true, FS: o.fs, Log: o.log}
+		PlanRetention: max(o.keepPlans, o.tombstoneTTL), NewMeaning: true, FS: o.fs, Log: o.log, Fatal: o.fatal}
 	if e.store, err = state.Open(filepath.Join(o.dataDir, "state"), o.project, stateOptions); err != nil {
 		return e, err
 	}

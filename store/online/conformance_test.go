@@ -1,6 +1,7 @@
 package online_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -112,6 +113,7 @@ func testForeign(t *testing.T, w *world) {
 	mine.Task = 12
 	_, err := openStore(t, mine).Publish(t.Context(), output(live(clicks(), "a", version(2, 1), 0), b))
 	expectPermanent(t, err, "task 4", "task 12", keyOf(o, a))
+	expectForeign(t, err, "a")
 	want, wantB := stored(t, o, a), stored(t, mine, b)
 	got, err := w.client.Get(t.Context(), keyOf(o, a)).Result()
 	if err != nil || got != want[keyOf(o, a)] {
@@ -119,6 +121,22 @@ func testForeign(t *testing.T, w *world) {
 	}
 	if got, err := w.client.Get(t.Context(), keyOf(o, b)).Result(); err != nil || got != wantB[keyOf(o, b)] {
 		t.Errorf("task 12's own vector is %q, %v", got, err)
+	}
+}
+
+// expectForeign expects an error that names exactly these entities' keys as not ours.
+func expectForeign(t *testing.T, err error, entities ...string) {
+	t.Helper()
+	foreign, ok := errors.AsType[*online.ForeignError](err)
+	if !ok {
+		t.Fatalf("have %v, want an error that says which keys are not ours", err)
+	}
+	var got []string
+	for _, k := range foreign.Vectors {
+		got = append(got, k.Entity)
+	}
+	if slices.Sort(got); !slices.Equal(got, entities) {
+		t.Errorf("%q are not ours, want %q", got, entities)
 	}
 }
 
@@ -151,8 +169,11 @@ func testOtherType(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	rest := []features.Vector{live(clicks(), "a", version(1, 1), 0), tombstone(clicks(), "b", version(1, 1))}
-	_, err := s.Publish(t.Context(), output(append(rest, list, hash)...))
+	outcome, err := s.Publish(t.Context(), output(append(rest, list, hash)...))
 	expectPermanent(t, err, keyOf(o, list), keyOf(o, hash), "no vector")
+	if expectForeign(t, err, "hash", "list"); outcome.Written != 2 {
+		t.Errorf("beside what is not ours, %+v", outcome)
+	}
 	for _, v := range []features.Vector{list, hash} {
 		if err := w.client.Get(t.Context(), keyOf(o, v)).Err(); !redis.HasErrorPrefix(err, "WRONGTYPE") {
 			t.Errorf("%q was overwritten: %v", keyOf(o, v), err)

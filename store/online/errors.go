@@ -9,9 +9,22 @@ import (
 	"strings"
 
 	"highwater/batch"
+	"highwater/features"
 
 	"github.com/redis/go-redis/v9"
 )
+
+// ForeignError says that some of the keys to publish to are not ours to write: another task wrote them, or they hold something that is no vector. All the others were written. It is permanent.
+type ForeignError struct {
+	Vectors []features.VectorKey // whose keys they are
+	err     error
+}
+
+// Error names the first few keys, and the way out.
+func (e *ForeignError) Error() string { return e.err.Error() }
+
+// Unwrap returns what is wrong with each.
+func (e *ForeignError) Unwrap() error { return e.err }
 
 var errClosed = batch.Permanent(errors.New("online store: used after Close"))
 

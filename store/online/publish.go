@@ -38,7 +38,7 @@ type call struct {
 
 // Publish upserts the output's vectors, each under its own version, and returns once Redis has answered for all of them. Its dead letters are another sink's.
 // No vector may stand in one output twice. After an error some vectors may have been written; given again, they count as equal. The outcome then is empty.
-// A vector whose key another task wrote, or that holds something else, is a permanent error, once all the others are written; so is a vector that does not fit its view.
+// A vector whose key another task wrote, or that holds something else, is a permanent [*ForeignError], beside the outcome, once all the others are written; a vector that does not fit its view is a permanent error too.
 func (s *Store) Publish(ctx context.Context, out *batch.Output) (batch.Outcome, error) {
 	if len(out.Vectors) == 0 {
 		return batch.Outcome{}, nil
@@ -183,8 +183,8 @@ type publication struct {
 
 	mu       sync.Mutex // guards what follows
 	outcome  batch.Outcome
-	refusals []error // vectors that must not be written; some of them, enough to act on
-	refused  int
+	refusals []error              // vectors that must not be written; some of them, enough to act on
+	foreign  []features.VectorKey // all of them
 }
 
 // run sends the pipelines over a few connections at a time, and stops at the first error.
@@ -291,7 +291,7 @@ func (p *publication) find(v *features.Vector, finding int64) {
 		p.outcome.Divergent = append(p.outcome.Divergent, batch.Divergence{View: v.View.Name, Entity: v.Entity, Version: v.Version})
 		return
 	}
-	p.refused++
+	p.foreign = append(p.foreign, features.VectorKey{View: v.View.Name, Entity: v.Entity})
 	if len(p.refusals) >= enough {
 		return
 	}
@@ -305,14 +305,14 @@ func (p *publication) find(v *features.Vector, finding int64) {
 
 // refusal returns the vectors that were refused, as one permanent error; nil for none.
 func (p *publication) refusal() error {
-	if p.refused == 0 {
+	if len(p.foreign) == 0 {
 		return nil
 	}
 	err := errors.Join(p.refusals...)
-	if more := p.refused - len(p.refusals); more > 0 {
+	if more := len(p.foreign) - len(p.refusals); more > 0 {
 		err = fmt.Errorf("%w\nand %d more", err, more)
 	}
-	return batch.Permanent(fmt.Errorf("publish %d vectors: Redis at %s: %w", len(p.vectors), p.store.link.address(), err))
+	return batch.Permanent(&ForeignError{Vectors: p.foreign, err: fmt.Errorf("publish %d vectors: Redis at %s: %w", len(p.vectors), p.store.link.address(), err)})
 }
 
 // sender is the buffers of one connection's worth of round trips, kept from batch to batch.
