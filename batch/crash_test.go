@@ -329,10 +329,7 @@ func (e *explorer) check(t *testing.T, end left) {
 
 // cleanly executes the plans that a world has recorded, and nothing else, in an empty directory, against an empty store: generation after generation, each begun where the world's was. It returns the bytes that this leaves.
 func (e *explorer) cleanly(t *testing.T, w *world) map[string]string {
-	key := fmt.Sprint(w.raised)
-	for _, p := range w.plans {
-		key += fmt.Sprint(*p)
-	}
+	key := historyOf(w)
 	if clean, done := e.clean[key]; done {
 		return clean
 	}
@@ -341,16 +338,27 @@ func (e *explorer) cleanly(t *testing.T, w *world) map[string]string {
 		time.Sleep(10 * time.Minute) // of the bubble: no reading is ahead
 		from := features.Version{}
 		for _, r := range w.raised {
-			c.execute(t, w.plansBetween(from, r.position.Opening.Parent))
+			c.plans = append(c.plans, w.plansBetween(from, r.position.Opening.Parent)...)
+			c.execute(t)
 			if err := (&memory{world: c}).Raise(t.Context(), r.position, r.empty); err != nil {
 				t.Fatal(err)
 			}
 			from = r.position.Version
 		}
-		c.execute(t, w.plansBetween(from, features.Version{Generation: 1 << 30}))
+		c.plans = append(c.plans, w.plansBetween(from, features.Version{Generation: 1 << 30})...)
+		c.execute(t)
 	})
 	e.clean[key] = bytesOf(c)
 	return e.clean[key]
+}
+
+// historyOf is what a clean execution of what a world has recorded depends on.
+func historyOf(w *world) string {
+	history := fmt.Sprint(w.raised)
+	for _, p := range w.plans {
+		history += fmt.Sprint(*p)
+	}
+	return history
 }
 
 func (w *world) plansBetween(from, to features.Version) []*batch.Plan {
@@ -363,15 +371,15 @@ func (w *world) plansBetween(from, to features.Version) []*batch.Plan {
 	return plans
 }
 
-// execute runs a process that executes these plans and makes none.
-func (w *world) execute(t *testing.T, plans []*batch.Plan) {
-	w.plans = append(w.plans, plans...)
+// execute runs a process that executes the plans that it finds and makes none.
+func (w *world) execute(t *testing.T, configure ...func(*batch.Options)) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- w.runUntil(ctx, func(o *batch.Options) {
+		ended <- w.runUntil(ctx, append(configure, func(o *batch.Options) {
 			o.Source, o.Complete = &planless{source: &source{world: w}, done: ctx.Done()}, nil
-		})
+		})...)
 	}()
 	time.Sleep(10 * time.Second) // of the bubble
 	cancel()
