@@ -113,6 +113,27 @@ func TestModel_AFailoverAtEveryCall(t *testing.T) {
 	}
 }
 
+// Rule notices-failover: an owner to which nothing comes sees by its heartbeat that a primary is another one, and republishes.
+func TestModel_AnIdleOwnerSeesAFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, rest, want := halves(t, 25)
+		rest()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.runUntil(ctx) }()
+		time.Sleep(time.Minute)
+		w.failOver(func(key string) bool { return int(key[len(key)-1])%2 == 0 }, false)
+		time.Sleep(10 * time.Second)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		want(w)
+		checkForward(t, w)
+		checkGeneration(t, w, 1)
+	})
+}
+
 // Rule: what is found planned runs before a republish does. The process dies with a batch half published, and a primary fails over before the next start.
 func TestModel_AFailoverWhileTheOwnerIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
