@@ -12,7 +12,7 @@ ROUNDS ?= 50
 SOAK ?= 10m
 GOLANGCI = $(GO) tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help build demo test race model lint lint-deploy integration live bench bench-e2e bench-recovery alerts dashboard drill soak fuzz mutants golden cover tidy-check
+.PHONY: help build demo test race model lint lint-deploy integration live bench bench-e2e bench-recovery alerts dashboard drill soak crashes fuzz mutants golden cover tidy-check
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -76,6 +76,9 @@ bench-e2e: ## 1,000,000 events from the embedded broker to a real Redis: events 
 bench-recovery: ## kill -9 a worker with 1,000,000 users in its state: how long until it commits, and is ready
 	./testutil/install-servers
 	HIGHWATER_INTEGRATION=1 $(GO) test ./cmd/highwater -run "^$$" -bench Recovery -benchtime 1x -v -timeout 20m
+
+crashes: ## every crash point, and again in every recovery until nothing new is left, on a longer log (minutes)
+	HIGHWATER_CRASHES=all $(GO) test -count=1 -timeout 0 -v -run 'TestCrash_AtEveryPoint|TestOwners_' ./batch
 
 fuzz: ## fuzz each target for FUZZTIME
 	./testutil/fuzz $(FUZZTIME)

@@ -28,8 +28,14 @@ import (
 type scenario struct {
 	begin     func(t *testing.T, c crashes) *world
 	configure func(w *world, o *batch.Options)
-	runs      []string // calls that are made in it, and in no plain run: the scenario is worth nothing without
+	runs      []string // calls that are made in it, and not in all of them: the scenario is worth nothing without
 }
+
+// protocol are the calls that every batch makes, whatever the scenario. With the task key withheld it is not confirmed.
+var protocol = []string{"plan", "read", "planned", "publish", "commit"}
+
+// effects are the calls that change what a process leaves.
+var effects = []string{"plan", "publish", "commit", "raise", "claim", "announce", "planned", "confirmed", "restoring", "restore", "sweep", "beat"}
 
 // crashes is the log and the definitions that scenarios are played on.
 type crashes struct {
@@ -71,7 +77,10 @@ func (c crashes) half(t *testing.T) *world {
 }
 
 var scenarios = map[string]scenario{
-	"a log": {begin: func(_ *testing.T, c crashes) *world { return c.world(0) }},
+	"a log": {
+		begin: func(_ *testing.T, c crashes) *world { return c.world(0) },
+		runs:  []string{"confirmed"},
+	},
 	"a directory that was restored from an older copy": {
 		begin: func(t *testing.T, c crashes) *world {
 			w := c.world(60)
@@ -150,10 +159,13 @@ type explorer struct {
 	seen    map[[32]byte]bool
 	clean   map[string]map[string]string // the bytes of clean executions, by what was executed
 	runs    int
+	struck  [2]map[faults.Point]int // how many deaths struck at each point: in the first run, and in recoveries
+	missed  int                     // deaths that did not: another goroutine was quicker this time
 }
 
 func newExplorer(t *testing.T, clock features.Clock, events int, s scenario) *explorer {
-	return &explorer{crashes: newCrashes(t, clock, 2, events), scenario: s, metrics: batch.NewMetrics(prometheus.NewRegistry()), seen: map[[32]byte]bool{}, clean: map[string]map[string]string{}}
+	return &explorer{crashes: newCrashes(t, clock, 2, events), scenario: s, metrics: batch.NewMetrics(prometheus.NewRegistry()), seen: map[[32]byte]bool{}, clean: map[string]map[string]string{},
+		struck: [2]map[faults.Point]int{{}, {}}}
 }
 
 // HIGHWATER_CRASHES=all plays it on a longer log, and with the event clock until nothing new is left, however many deaths that takes.
@@ -171,7 +183,8 @@ func TestCrash_AtEveryPointAndAgainInEveryRecovery(t *testing.T) {
 				var w *world
 				synctest.Test(t, func(t *testing.T) { w = s.begin(t, e.crashes) })
 				e.explore(t, left{world: w})
-				t.Logf("%d runs, %d different things left", e.runs, len(e.seen))
+				e.checkStruck(t)
+				t.Logf("%d runs, %d different things left; %d deaths missed their moment", e.runs, len(e.seen), e.missed)
 			})
 		}
 	}
@@ -198,10 +211,12 @@ func (e *explorer) explore(t *testing.T, first left) {
 		for _, point := range e.points(at) {
 			for n := 1; n <= passed[point] && !t.Failed(); n++ {
 				dead, _, died := e.run(t, at, []faults.Fault{{At: point, Nth: n, Act: faults.Kill}})
-				if !died { // another goroutine was quicker this time
+				if !died {
+					e.missed++
 					e.check(t, dead)
 					continue
 				}
+				e.struck[min(at.deaths, 1)][point]++
 				if print := dead.fingerprint(); !e.seen[print] {
 					e.seen[print] = true
 					queue = append(queue, dead)
@@ -211,13 +226,40 @@ func (e *explorer) explore(t *testing.T, first left) {
 	}
 }
 
+// checkStruck wants processes to have died at every call that the scenario is about, before it and after it, in the first run and again in recoveries, and enough to have been left behind by them: else the test is green and has shown nothing.
+func (e *explorer) checkStruck(t *testing.T) {
+	t.Helper()
+	deaths := 0
+	for again, when := range []string{"in the first run", "in a recovery"} {
+		for _, n := range e.struck[again] {
+			deaths += n
+		}
+		for _, call := range append(slices.Clone(protocol), e.scenario.runs...) {
+			if again == 1 && e.deepest > 0 && !slices.Contains(effects, call) {
+				continue // nobody dies there again: see points
+			}
+			for _, point := range []faults.Point{faults.Point(call + ".before"), faults.Point(call + ".after")} {
+				if e.struck[again][point] == 0 {
+					t.Errorf("no process died %s at %s", when, point)
+				}
+			}
+		}
+	}
+	if deaths < 250 || len(e.seen) < 15 { // about 300 and 18 where there is least
+		t.Errorf("only %d processes died, and left %d different things", deaths, len(e.seen))
+	}
+	if e.missed > deaths/20 {
+		t.Errorf("%d deaths missed their moment, and %d did not", e.missed, deaths)
+	}
+}
+
 // points are where a process that finds this left dies. What a second death leaves differs only by what the calls with an effect have done, unless everything is to be tried.
 func (e *explorer) points(at left) []faults.Point {
 	if at.deaths == 0 || e.deepest == 0 {
 		return faults.Points()
 	}
 	var points []faults.Point
-	for _, call := range []string{"plan", "publish", "commit", "raise", "claim", "announce", "planned", "confirmed", "restoring", "restore", "sweep", "beat"} {
+	for _, call := range effects {
 		points = append(points, faults.Point(call+".before"), faults.Point(call+".after"))
 	}
 	return points
@@ -287,10 +329,7 @@ func (e *explorer) check(t *testing.T, end left) {
 
 // cleanly executes the plans that a world has recorded, and nothing else, in an empty directory, against an empty store: generation after generation, each begun where the world's was. It returns the bytes that this leaves.
 func (e *explorer) cleanly(t *testing.T, w *world) map[string]string {
-	key := fmt.Sprint(w.raised)
-	for _, p := range w.plans {
-		key += fmt.Sprint(*p)
-	}
+	key := historyOf(w)
 	if clean, done := e.clean[key]; done {
 		return clean
 	}
@@ -299,16 +338,27 @@ func (e *explorer) cleanly(t *testing.T, w *world) map[string]string {
 		time.Sleep(10 * time.Minute) // of the bubble: no reading is ahead
 		from := features.Version{}
 		for _, r := range w.raised {
-			c.execute(t, w.plansBetween(from, r.position.Opening.Parent))
+			c.plans = append(c.plans, w.plansBetween(from, r.position.Opening.Parent)...)
+			c.execute(t)
 			if err := (&memory{world: c}).Raise(t.Context(), r.position, r.empty); err != nil {
 				t.Fatal(err)
 			}
 			from = r.position.Version
 		}
-		c.execute(t, w.plansBetween(from, features.Version{Generation: 1 << 30}))
+		c.plans = append(c.plans, w.plansBetween(from, features.Version{Generation: 1 << 30})...)
+		c.execute(t)
 	})
 	e.clean[key] = bytesOf(c)
 	return e.clean[key]
+}
+
+// historyOf is what a clean execution of what a world has recorded depends on.
+func historyOf(w *world) string {
+	history := fmt.Sprint(w.raised)
+	for _, p := range w.plans {
+		history += fmt.Sprint(*p)
+	}
+	return history
 }
 
 func (w *world) plansBetween(from, to features.Version) []*batch.Plan {
@@ -321,15 +371,15 @@ func (w *world) plansBetween(from, to features.Version) []*batch.Plan {
 	return plans
 }
 
-// execute runs a process that executes these plans and makes none.
-func (w *world) execute(t *testing.T, plans []*batch.Plan) {
-	w.plans = append(w.plans, plans...)
+// execute runs a process that executes the plans that it finds and makes none.
+func (w *world) execute(t *testing.T, configure ...func(*batch.Options)) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- w.runUntil(ctx, func(o *batch.Options) {
+		ended <- w.runUntil(ctx, append(configure, func(o *batch.Options) {
 			o.Source, o.Complete = &planless{source: &source{world: w}, done: ctx.Done()}, nil
-		})
+		})...)
 	}()
 	time.Sleep(10 * time.Second) // of the bubble
 	cancel()

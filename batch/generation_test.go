@@ -112,14 +112,14 @@ func TestGeneration_DyingAtEveryCallOfARestore(t *testing.T) {
 		rest()
 		mustRun(t, w)
 		stored, key, claims := maps.Clone(w.stored), *w.key, w.claims
-		for at := 1; ; at++ {
+		eachCall(t, 40, func(at int) bool {
 			_, _, want := halves(t, 3)
 			k := key
 			w.setDirectory(yesterday)
 			w.stored, w.key, w.claimed, w.claims, w.owner, w.calls, w.crashAt = maps.Clone(stored), &k, 1, claims, "", 0, at
 			err := w.run(t)
 			if err == nil {
-				break
+				return false
 			}
 			if !errors.Is(err, errDead) {
 				t.Fatal(err)
@@ -128,7 +128,8 @@ func TestGeneration_DyingAtEveryCallOfARestore(t *testing.T) {
 			mustRun(t, w)
 			want(w)
 			checkGeneration(t, w, 2)
-		}
+			return true
+		})
 	})
 }
 

@@ -59,6 +59,18 @@ func isSuperseded(err error) bool {
 	return ok
 }
 
+// eachCall plays a trace with something that strikes at its first call, at its second, and so on, until it no longer does, for there is no such call; and wants it to have struck at least so often: else the test has shown nothing.
+func eachCall(t *testing.T, least int, play func(at int) (struck bool)) {
+	t.Helper()
+	at := 1
+	for play(at) {
+		at++
+	}
+	if at <= least {
+		t.Errorf("it struck at %d calls, want at least %d", at-1, least)
+	}
+}
+
 // Rule: a republish starts from a state as new as anything published, runs between batches, and begins again where more was lost. At every call a primary fails over that holds one half of the vectors, the other half with the task key, or everything.
 func TestModel_AFailoverAtEveryCall(t *testing.T) {
 	half := func(n int) func(string) bool { return func(key string) bool { return int(key[len(key)-1])%2 == n } }
@@ -71,7 +83,7 @@ func TestModel_AFailoverAtEveryCall(t *testing.T) {
 	for name, lose := range losses {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				for at, done := 1, false; !done; at++ {
+				eachCall(t, 60, func(at int) bool {
 					w, rest, want := halves(t, 12)
 					rest()
 					again := 0
@@ -83,7 +95,7 @@ func TestModel_AFailoverAtEveryCall(t *testing.T) {
 						return nil
 					}
 					mustRun(t, w)
-					done = w.calls < at
+					done := w.calls < at
 					settle(t, w)
 					want(w)
 					checkGeneration(t, w, 1)
@@ -94,22 +106,42 @@ func TestModel_AFailoverAtEveryCall(t *testing.T) {
 					if t.Failed() {
 						t.Fatalf("it failed over at call %d", at)
 					}
-				}
+					return !done
+				})
 			})
 		})
 	}
 }
 
+// Rule notices-failover: an owner to which nothing comes sees by its heartbeat that a primary is another one, and republishes.
+func TestModel_AnIdleOwnerSeesAFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, rest, want := halves(t, 25)
+		rest()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.runUntil(ctx) }()
+		time.Sleep(time.Minute)
+		w.failOver(func(key string) bool { return int(key[len(key)-1])%2 == 0 }, false)
+		time.Sleep(10 * time.Second)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		want(w)
+		checkForward(t, w)
+		checkGeneration(t, w, 1)
+	})
+}
+
 // Rule: what is found planned runs before a republish does. The process dies with a batch half published, and a primary fails over before the next start.
 func TestModel_AFailoverWhileTheOwnerIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for at, done := 1, false; !done; at++ {
+		eachCall(t, 60, func(at int) bool {
 			w, rest, want := halves(t, 13)
 			rest()
 			w.crashAt = at
-			if err := w.run(t); err == nil {
-				done = true
-			}
+			done := w.run(t) == nil
 			w.crashAt = 0
 			w.failOver(func(key string) bool { return int(key[len(key)-1])%2 == 0 }, at%2 == 0)
 			mustRun(t, w)
@@ -122,14 +154,15 @@ func TestModel_AFailoverWhileTheOwnerIsDead(t *testing.T) {
 			if t.Failed() {
 				t.Fatalf("%v", w.trace)
 			}
-		}
+			return !done
+		})
 	})
 }
 
 // Rule: a generation is one more than the greatest ever claimed, and it is claimed before its first vector. A restored directory dies at every call; then the same copy is restored again, and its batches are cut elsewhere.
 func TestModel_RestoredTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for at, done := 1, false; !done; at++ {
+		eachCall(t, 40, func(at int) bool {
 			w, rest, want := halves(t, 14)
 			mustRun(t, w)
 			yesterday := w.copyDirectory()
@@ -137,7 +170,7 @@ func TestModel_RestoredTwice(t *testing.T) {
 			mustRun(t, w)
 			w.setDirectory(yesterday)
 			w.project, w.calls, w.crashAt = project(t, cutAt(5)), 0, at
-			done = w.run(t) == nil
+			done := w.run(t) == nil
 			w.crashAt = 0
 			w.setDirectory(yesterday)
 			w.project = project(t, cutAt(3))
@@ -152,7 +185,8 @@ func TestModel_RestoredTwice(t *testing.T) {
 			if t.Failed() {
 				t.Fatalf("%v", w.trace)
 			}
-		}
+			return !done
+		})
 	})
 }
 
@@ -217,7 +251,7 @@ func TestModel_StrayCallsAreAppliedLate(t *testing.T) {
 func TestModel_AnOwnerSleepsForLongerThanTombstonesLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		risen := 0
-		for at := 1; ; at++ {
+		eachCall(t, 60, func(at int) bool {
 			log, events := randomLog(rand.New(rand.NewPCG(17, 17)), 2, 40)
 			w := newWorld(project(t), log)
 			w.pauseAt, w.paused = at, make(chan struct{})
@@ -228,10 +262,7 @@ func TestModel_AnOwnerSleepsForLongerThanTombstonesLive(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if risen == 0 {
-					t.Error("no tombstone was ever refused")
-				}
-				return
+				return false
 			case <-w.paused:
 			}
 			time.Sleep(w.ttl + time.Hour)
@@ -248,6 +279,10 @@ func TestModel_AnOwnerSleepsForLongerThanTombstonesLive(t *testing.T) {
 			if t.Failed() {
 				t.Fatalf("it slept at call %d", at)
 			}
+			return true
+		})
+		if risen == 0 {
+			t.Error("no tombstone was ever refused")
 		}
 	})
 }
@@ -278,7 +313,7 @@ func expectLater(w *world, events [][]event) map[string][]windows.Value {
 func TestModel_AnOwnerSleepsDuringARepublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, events := randomLog(rand.New(rand.NewPCG(17, 17)), 2, 40)
-		for at, asleep := 1, true; asleep; at++ {
+		eachCall(t, 10, func(at int) bool {
 			w := newWorld(project(t), log)
 			mustRun(t, w)
 			w.failOver(func(string) bool { return true }, true)
@@ -286,10 +321,11 @@ func TestModel_AnOwnerSleepsDuringARepublish(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- w.runRaised(t) }()
 			var err error
+			asleep := false
 			select {
 			case err = <-ended:
-				asleep = false
 			case <-w.paused:
+				asleep = true
 				time.Sleep(w.ttl + time.Hour)
 				w.wake()
 				err = <-ended
@@ -302,7 +338,8 @@ func TestModel_AnOwnerSleepsDuringARepublish(t *testing.T) {
 			if t.Failed() {
 				t.Fatalf("it slept at call %d", at)
 			}
-		}
+			return asleep
+		})
 	})
 }
 
@@ -400,7 +437,7 @@ func TestModel_AnOwnerWakesBesideAnother(t *testing.T) {
 	for name, of := range directories {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				for at := 1; ; at++ {
+				eachCall(t, 30, func(at int) bool {
 					w, rest, want := halves(t, 18)
 					mustRun(t, w)
 					before := w.copyDirectory()
@@ -413,7 +450,7 @@ func TestModel_AnOwnerWakesBesideAnother(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						return
+						return false
 					case <-w.paused:
 					}
 					other := beside(t, w, of(w, before))
@@ -428,7 +465,8 @@ func TestModel_AnOwnerWakesBesideAnother(t *testing.T) {
 					if t.Failed() {
 						t.Fatalf("it slept at call %d, beside %s", at, name)
 					}
-				}
+					return true
+				})
 			})
 		})
 	}
@@ -437,7 +475,7 @@ func TestModel_AnOwnerWakesBesideAnother(t *testing.T) {
 // Rule: what a directory finds planned is asked again once the task is claimed. A second owner, on a copy of the first's directory, sleeps at every call of its start and its run, while the first goes on to the end; then the second wakes.
 func TestModel_ACopySleepsWhileTheFirstGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for at := 1; ; at++ {
+		eachCall(t, 40, func(at int) bool {
 			w, rest, want := halves(t, 19)
 			mustRun(t, w)
 			other := beside(t, w, w.copyDirectory())
@@ -475,7 +513,7 @@ func TestModel_ACopySleepsWhileTheFirstGoesOn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return
+				return false
 			}
 			other.wake()
 			if err := <-second; err != nil && !isSuperseded(err) {
@@ -487,7 +525,8 @@ func TestModel_ACopySleepsWhileTheFirstGoesOn(t *testing.T) {
 			if t.Failed() {
 				t.Fatalf("it slept at call %d", at)
 			}
-		}
+			return true
+		})
 	})
 }
 
@@ -540,10 +579,10 @@ func TestModel_LostAgainDuringARepublish(t *testing.T) {
 // Rules plan-first and first-plan-wins: a plan is durable before anything leaves its batch, and is executed as it is by whoever comes next. The process dies at every call; the next one would cut the log elsewhere, and more has come.
 func TestModel_APlanIsNeverMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for at, done := 1, false; !done; at++ {
+		eachCall(t, 30, func(at int) bool {
 			w, rest, want := halves(t, 21)
 			w.crashAt = at
-			done = w.run(t) == nil
+			done := w.run(t) == nil
 			planned := slices.Clone(w.plans)
 			w.crashAt, w.project = 0, project(t, cutAt(3))
 			rest()
@@ -560,7 +599,8 @@ func TestModel_APlanIsNeverMadeAnew(t *testing.T) {
 			if t.Failed() {
 				t.Fatalf("%v", w.trace)
 			}
-		}
+			return !done
+		})
 	})
 }
 
@@ -568,12 +608,12 @@ func TestModel_APlanIsNeverMadeAnew(t *testing.T) {
 func TestModel_TheWorldGoesOnWhileTheOwnerIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wall := func(p *features.Project) { p.Clock = features.WallClock }
-		for at, done := 1, false; !done; at++ {
+		eachCall(t, 12, func(at int) bool {
 			w := newWorld(project(t, wall), [][]batch.Record{steadyLog(30, time.Now())})
 			w.avail[0] = 4
 			time.Sleep(4 * time.Second)
 			w.crashAt = at
-			done = w.run(t) == nil
+			done := w.run(t) == nil
 			w.crashAt = 0
 			time.Sleep(7 * time.Second)
 			w.avail[0] = 9
@@ -588,14 +628,15 @@ func TestModel_TheWorldGoesOnWhileTheOwnerIsDead(t *testing.T) {
 			if t.Failed() {
 				t.Fatalf("%v", w.trace)
 			}
-		}
+			return !done
+		})
 	})
 }
 
 // Rule commit-after-sinks: nothing is committed that the store has not confirmed. The nth upsert fails for a while; whenever something is committed, the store holds all that was planned up to there.
 func TestModel_CommitsNothingThatIsNotConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for nth := 1; ; nth++ {
+		eachCall(t, 8, func(nth int) bool {
 			w, rest, want := halves(t, 22)
 			rest()
 			clean := cleanly(t, w) // the same log, cut alike
@@ -626,16 +667,17 @@ func TestModel_CommitsNothingThatIsNotConfirmed(t *testing.T) {
 				t.Fatalf("upsert %d failed", nth)
 			}
 			if failed == 0 {
-				return
+				return false
 			}
-		}
+			return true
+		})
 	})
 }
 
 // Rule withhold: the task key promises nothing that is missing. A primary fails over at every call, with half of the vectors; at every call from then on, what the task key is past the loss for is there.
 func TestModel_TheTaskKeyPromisesNothingThatIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for at, done := 1, false; !done; at++ {
+		eachCall(t, 60, func(at int) bool {
 			w, rest, want := halves(t, 23)
 			rest()
 			var before features.Version
@@ -653,13 +695,14 @@ func TestModel_TheTaskKeyPromisesNothingThatIsLost(t *testing.T) {
 				return nil
 			}
 			mustRun(t, w)
-			done = w.calls < at
+			done := w.calls < at
 			settle(t, w)
 			want(w)
 			if t.Failed() {
 				t.Fatalf("it failed over at call %d", at)
 			}
-		}
+			return !done
+		})
 	})
 }
 
@@ -684,13 +727,13 @@ func promised(t *testing.T, w *world, upTo features.Version) {
 // Rule planned-first: the task key knows what is planned before any of it is published. A process dies at every call; then its directory is put back from before, and the same sequence would be cut elsewhere.
 func TestModel_RestoredBeforeAnythingWasConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for at, done := 1, false; !done; at++ {
+		eachCall(t, 30, func(at int) bool {
 			w, rest, want := halves(t, 24)
 			mustRun(t, w)
 			yesterday := w.copyDirectory()
 			rest()
 			w.calls, w.crashAt = 0, at
-			done = w.run(t) == nil
+			done := w.run(t) == nil
 			w.crashAt = 0
 			published := slices.ContainsFunc(w.applied, func(o batch.Output) bool { return yesterday.position.Version.Less(o.Version) })
 			w.setDirectory(yesterday)
@@ -709,6 +752,7 @@ func TestModel_RestoredBeforeAnythingWasConfirmed(t *testing.T) {
 			if t.Failed() {
 				t.Fatalf("%v", w.trace)
 			}
-		}
+			return !done
+		})
 	})
 }

@@ -137,18 +137,23 @@ func TestOwners_OneSleepsThroughTheOthersWork(t *testing.T) {
 					}
 					return first, second
 				}
-				step := 7
+				step, nights := 7, 0 // of nights in which both sleep
 				if os.Getenv("HIGHWATER_CRASHES") == "all" {
 					step = 1
 				}
-				for i, slept := 1, true; slept; i++ {
-					slept, _ = play(night{first: i})
+				eachCall(t, 12, func(i int) bool {
+					slept, _ := play(night{first: i})
 					for j, both := 1+i%step, slept; both; j += step {
 						_, both = play(night{first: i, second: j})
 						if both {
+							nights++
 							play(night{first: i, second: j, secondWakes: true})
 						}
 					}
+					return slept
+				})
+				if nights < 40 {
+					t.Errorf("both slept in only %d nights", nights)
 				}
 			})
 		}
@@ -179,8 +184,9 @@ func (e *explorer) checkOwners(t *testing.T, o owners) {
 // The store loses vectors that one owner has published while the other, asleep, is far behind: the task key, which stands where the first was, is not held to be good again before the other has come as far.
 func TestOwners_ALossWhileOneIsBehind(t *testing.T) {
 	e := newExplorer(t, features.EventClock, 40, scenario{})
-	for at, slept := 1, true; slept; at++ {
+	eachCall(t, 45, func(at int) bool {
 		var o owners
+		var slept bool
 		synctest.Test(t, func(t *testing.T) {
 			o = couples["a directory that has been at it, and an empty one"](t, e.crashes)
 			first := begin(o.first, at)
@@ -200,13 +206,15 @@ func TestOwners_ALossWhileOneIsBehind(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("it slept at call %d", at)
 		}
-	}
+		return slept
+	})
 }
 
 // A plan that another owner has made under other definitions is executed under those, however far this owner had come.
 func TestOwners_APlanIsExecutedUnderTheDefinitionsThatMadeIt(t *testing.T) {
 	c := newCrashes(t, features.EventClock, 2, 8)
-	for at, slept := 1, true; slept; at++ {
+	eachCall(t, 20, func(at int) bool {
+		var slept bool
 		synctest.Test(t, func(t *testing.T) {
 			o := couples["two empty directories"](t, c)
 			o.second.project.Hash = "those of the other"
@@ -233,5 +241,6 @@ func TestOwners_APlanIsExecutedUnderTheDefinitionsThatMadeIt(t *testing.T) {
 				t.Fatalf("it slept at call %d: the plans were made under %q, and executed under %q", at, want, bound)
 			}
 		})
-	}
+		return slept
+	})
 }

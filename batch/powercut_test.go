@@ -2,6 +2,7 @@ package batch_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -27,7 +28,30 @@ type house struct {
 	on      bool
 	cuts    []*house
 	at      string // what came next when the power was cut
+
+	kept map[string]string // what the directory holds, once the house was lived in
 }
+
+// open opens the real directory.
+func (h *house) open(fs vfs.FS) (*state.Store, error) {
+	return state.Open("data", h.project, state.Options{FS: fs, NewMeaning: true, MemTableBytes: 256 << 10, BlockCacheBytes: 1 << 20, CacheBytes: 1 << 20})
+}
+
+// leave closes the real directory, and remembers what it holds: the position, the entities, the timers.
+func (h *house) leave(t *testing.T, s *state.Store) {
+	t.Helper()
+	h.kept = map[string]string{}
+	err := s.Dump(func(key, value []byte) error {
+		h.kept[string(key)] = string(value)
+		return nil
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// write begins the names of cuts before a write to the disk.
+const write = "a write to "
 
 // cut takes a copy: the disk without anything that was not synced, and the store as it is. The caller holds the world's lock, so that the store stands still.
 func (h *house) cut(at string) {
@@ -45,7 +69,7 @@ func (h *house) live(t *testing.T, metrics *batch.Metrics, configure func(*world
 		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			h.world.mu.Lock()
 			defer h.world.mu.Unlock()
-			h.cut("a write to " + op.Path)
+			h.cut(write + op.Path)
 		}
 		return nil
 	}))
@@ -53,7 +77,7 @@ func (h *house) live(t *testing.T, metrics *batch.Metrics, configure func(*world
 		h.cut(call)
 		return nil
 	}
-	s, err := state.Open("data", h.project, state.Options{FS: fs, NewMeaning: true, MemTableBytes: 256 << 10, BlockCacheBytes: 1 << 20, CacheBytes: 1 << 20})
+	s, err := h.open(fs)
 	if err != nil {
 		t.Fatalf("after a power cut before %s: open: %v", h.at, err)
 	}
@@ -86,9 +110,7 @@ func (h *house) live(t *testing.T, metrics *batch.Metrics, configure func(*world
 		t.Fatal(err)
 	}
 	id := s.Plans().ID()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	h.leave(t, s)
 	h.position, h.logID, h.plans = &at, id, plans
 }
 
@@ -148,7 +170,16 @@ func TestCrash_WithAPowerCutAtEveryWrite(t *testing.T) {
 					}
 					e.checkHouse(t, c, s.generation)
 				}
-				t.Logf("%d power cuts", len(h.cuts))
+				writes := 0
+				for _, c := range h.cuts {
+					if strings.HasPrefix(c.at, write) {
+						writes++
+					}
+				}
+				t.Logf("%d power cuts, %d of them before a write to the disk", len(h.cuts), writes)
+				if writes < 20 || len(h.cuts)-writes < 15 {
+					t.Error("that is too few")
+				}
 			})
 		}
 	}
@@ -162,13 +193,56 @@ func (e *explorer) checkHouse(t *testing.T, h *house, generation uint32) {
 	checkStore(t, w, expect(w.project, e.events, w.position.Frontier, w.position.Watermark))
 	vectors := func(bytes map[string]string) map[string]string {
 		bytes = maps.Clone(bytes)
-		maps.DeleteFunc(bytes, func(k, _ string) bool { return !strings.HasPrefix(k, "stored") && k != "position" })
+		maps.DeleteFunc(bytes, func(k, _ string) bool { return !strings.HasPrefix(k, "stored") && k != "position" }) // the rest is in the real directory
 		return bytes
 	}
 	if got, want := vectors(bytesOf(w)), vectors(e.cleanly(t, w)); !maps.Equal(got, want) {
 		t.Errorf("the bytes differ from a clean execution of the recorded plans: %s", difference(got, want))
 	}
+	if len(h.kept) <= len(w.stored) { // the position, and an entity for every vector
+		t.Errorf("the directory holds only %d keys", len(h.kept))
+	}
+	if want := e.cleanHouse(t, w); !maps.Equal(h.kept, want) {
+		t.Errorf("the directory differs from a clean execution of the recorded plans: %s", difference(h.kept, want))
+	}
 	if t.Failed() {
 		t.Fatalf("after a power cut before %s", h.at)
 	}
+}
+
+// cleanHouse is cleanly in a real directory, and returns what that holds.
+func (e *explorer) cleanHouse(t *testing.T, w *world) map[string]string {
+	t.Helper()
+	key := "house " + historyOf(w)
+	if clean, done := e.clean[key]; done {
+		return clean
+	}
+	c := &house{world: newWorld(w.project, w.log), disk: vfs.NewCrashableMem()}
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(10 * time.Minute) // of the bubble: no reading is ahead
+		s, err := c.open(c.disk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		execute := func(plans []*batch.Plan) {
+			for _, p := range plans {
+				if _, err := s.Plans().Append(t.Context(), p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.execute(t, func(o *batch.Options) { o.State, o.Plans, o.Rebind = s, s.Plans(), s.Rebind })
+		}
+		from := features.Version{}
+		for _, r := range w.raised {
+			execute(w.plansBetween(from, r.position.Opening.Parent))
+			if err := s.Raise(t.Context(), r.position, r.empty); err != nil {
+				t.Fatal(err)
+			}
+			from = r.position.Version
+		}
+		execute(w.plansBetween(from, features.Version{Generation: 1 << 30}))
+		c.leave(t, s)
+	})
+	e.clean[key] = c.kept
+	return c.kept
 }

@@ -27,5 +27,6 @@
 //
 // Several partitions, sources and views; tiles, lateness and tumbling windows; dead letters; floats; plans made one ahead of the batch in hand; several entities in one call; shuffle, lineage between tasks and snapshots (§7); replicas that are read.
 // A changed primary is noticed at the next move of the task key, never between two halves of one. The generation that is remembered beside the task key for when that is lost is not in it: where a directory is restored, Redis loses nothing.
+// A republish writes every tombstone again; the real one leaves out those that are over, and where one was refused, because its owner had slept for longer than tombstones live, the task begins a new generation, as with a reset from where it stands.
 // A start is one step: what another owner does in the middle of one is tested against the real code alone (TestModel_ACopySleepsWhileTheFirstGoesOn).
 package model

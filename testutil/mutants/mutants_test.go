@@ -5,8 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"highwater/testutil/model"
 )
 
 // root is the repository, seen from here.
@@ -111,8 +114,20 @@ func TestMutants_FindTheirLines(t *testing.T) {
 				t.Errorf("%s: %s holds %d times\n%s", m.name, e.file, n, e.old)
 			}
 		}
-		if line := "| " + m.name + " | " + m.breaks + " | `" + strings.ReplaceAll(m.test, "TestUpsert_Miniredis/", "") + "` (" + m.in + ") |"; !strings.Contains(string(guarantees), line) {
+		if line := "| " + m.name + " | " + m.breaks + " | `" + strings.TrimPrefix(strings.TrimPrefix(m.test, "TestUpsert_Miniredis/"), "TestMiniredis/") + "` (" + m.in + ") |"; !strings.Contains(string(guarantees), line) {
 			t.Errorf("docs/guarantees.md lacks the line\n%s", line)
 		}
+	}
+}
+
+// Every rule of the protocol is broken by a mutant.
+func TestMutants_BreakEveryRule(t *testing.T) {
+	for _, rule := range model.Table() {
+		if !slices.ContainsFunc(mutants, func(m mutant) bool { return m.name == byRule[rule.Name] }) {
+			t.Errorf("rule %s: no mutant is called %q", rule.Name, byRule[rule.Name])
+		}
+	}
+	if rules := len(model.Table()); len(byRule) != rules {
+		t.Errorf("byRule has %d rules, and the model %d", len(byRule), rules)
 	}
 }
