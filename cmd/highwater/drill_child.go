@@ -76,7 +76,7 @@ type childWord struct {
 	Offsets int64             `json:"offsets,omitempty"` // that it has read, by all its partitions
 	Fired   int               `json:"fired,omitempty"`   // faults so far
 	Failed  string            `json:"failed,omitempty"`  // it ends
-	Fault   bool              `json:"fault,omitempty"`   // by what was injected, and by nothing else
+	Fault   bool              `json:"fault,omitempty"`   // by what was injected, or because a log was cut off, and by nothing else
 	Cut     bool              `json:"cut,omitempty"`     // because a log does not reach as far as it has read
 	Differs int64             `json:"differs,omitempty"` // vectors whose version was stored with other bytes (I4), so far
 }
@@ -101,7 +101,7 @@ func drillChild(ctx context.Context, in io.Reader, out, errOut io.Writer) int {
 		words.disk.Inject(f)
 	}
 	if err := unlessStopped(ctx, o.run(ctx, words, newLogger(errOut, "text", levelOf(slog.LevelWarn)))); err != nil {
-		words.last(childWord{Failed: err.Error(), Fault: only(err, words.injected), Cut: only(err, truncated)})
+		words.last(childWord{Failed: err.Error(), Fault: only(err, func(err error) bool { return words.injected(err) || truncated(err) }), Cut: truncated(err)})
 		fmt.Fprintln(errOut, "highwater:", err)
 		return exitFailed
 	}

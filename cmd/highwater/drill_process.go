@@ -81,9 +81,9 @@ func (p *drillProcess) ending(last childWord, cut bool) (ending, error) {
 		return 0, fmt.Errorf("%d of the vectors that it had published were stored with other bytes: %s; its log:\n%s", last.Differs, last.Failed, p.log())
 	case code == -1:
 		return endKilled, nil
-	case code == exitFailed && cut && last.Cut:
+	case code == exitFailed && last.Fault && last.Cut && cut:
 		return endCut, nil
-	case code == exitFailed && last.Fault:
+	case code == exitFailed && last.Fault && !last.Cut:
 		return endStopped, nil
 	default:
 		return 0, fmt.Errorf("it ended by itself, with %d, before its time: %s; its log:\n%s", code, last.Failed, p.log())
