@@ -329,7 +329,9 @@ func (t *Task) resetPlaces(ctx context.Context) ([]int64, error) {
 			next, err = t.o.Source.OffsetsAt(ctx, t.o.Reset.At)
 			return err
 		}, t.stalled("kafka"))
-		t.flowing("kafka")
+		if err == nil {
+			t.flowing("kafka")
+		}
 		return next, err
 	}
 	return nil, Permanent(fmt.Errorf("there is no place %q to begin from: want here, earliest, latest or a time", t.o.Reset.From))
@@ -341,7 +343,9 @@ func (t *Task) ends(ctx context.Context) (ends []End, err error) {
 		ends, err = t.o.Source.Ends(ctx)
 		return err
 	}, t.stalled("kafka"))
-	t.flowing("kafka")
+	if err == nil {
+		t.flowing("kafka")
+	}
 	return ends, err
 }
 

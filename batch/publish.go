@@ -55,13 +55,13 @@ func (p *publisher) publish(ctx context.Context, out *Output) error {
 			outcome, err = sink.Publish(ctx, out)
 			return err
 		}, p.task.stalled(sink.Name()))
-		p.task.flowing(sink.Name())
 		if err != nil {
 			if IsPermanent(err) {
 				p.task.o.Metrics.failedAttempt(sink.Name(), err)
 			}
 			return fmt.Errorf("publish to %s: %w", sink.Name(), err)
 		}
+		p.task.flowing(sink.Name())
 		p.task.o.Metrics.publish.WithLabelValues(sink.Name()).Observe(time.Since(since).Seconds())
 		if err := p.count(sink, outcome); err != nil {
 			return err

@@ -23,11 +23,11 @@ func (t *Task) whenRoom(ctx context.Context, do func() error) error {
 		waited = true
 		failed(err, wait)
 	})
-	if waited {
-		t.flowing(stateName)
-	}
 	if err != nil {
 		return errors.Join(err, outcome)
+	}
+	if waited {
+		t.flowing(stateName)
 	}
 	return outcome
 }

@@ -55,8 +55,11 @@ func (t *Task) withhold(why string) {
 // retryKey returns a retry for calls about the task key.
 func (t *Task) retryKey(ctx context.Context) func(func() error) error {
 	return func(do func() error) error {
-		defer t.flowing(taskKeySink)
-		return retry(ctx, defaultBackoff, do, t.stalled(taskKeySink))
+		err := retry(ctx, defaultBackoff, do, t.stalled(taskKeySink))
+		if err == nil {
+			t.flowing(taskKeySink)
+		}
+		return err
 	}
 }
 
