@@ -178,8 +178,8 @@ func testAwayForLongerThanTombstonesLive(t *testing.T, broker *kafkatest.Broker)
 	s := badDay(t, broker, &redisUnderTest{addrs: []string{server.Addr}, client: server.Client(t), parts: 1})
 	text, err := os.ReadFile(s.definitions)
 	must(t, err)
-	// No segment has expired in the first 600 events, and some have in the next 400.
-	must(t, os.WriteFile(s.definitions, []byte(strings.Replace(string(text), "ttl: 24h", "ttl: 270m", 1)), 0o600))
+	// No segment has expired in the first 600 events, and some have in the next 400, which are one batch.
+	must(t, os.WriteFile(s.definitions, []byte(strings.NewReplacer("ttl: 24h", "ttl: 270m", "max_records: 40", "max_records: 1000").Replace(string(text))), 0o600))
 	s.project, err = features.Load(s.definitions)
 	must(t, err)
 	s.createTopics(nil)
