@@ -139,10 +139,9 @@ func TestGeneration_AnEmptyDirectory(t *testing.T) {
 		mustRun(t, w)
 		rest()
 		mustRun(t, w)
-		empty := directory{state: map[string][]byte{}, timers: map[timerKey]bool{}, logID: "another log"}
 		w.beat.Stopped = false // its owner was killed just now, or lives
 
-		w.setDirectory(empty)
+		w.setDirectory(nothing())
 		before := maps.Clone(w.stored)
 		err := w.run(t)
 		if superseded, ok := errors.AsType[*batch.SupersededError](err); !ok || !strings.Contains(superseded.Ours, "empty data directory") || !strings.Contains(superseded.Theirs, "alive") {
@@ -176,7 +175,7 @@ func TestGeneration_AnOwnerByAnotherClock(t *testing.T) {
 					mustRun(t, w)
 					rest()
 					w.beat.Stopped, w.beat.Time = false, time.Now().Add(skew).UnixMicro()
-					w.setDirectory(directory{state: map[string][]byte{}, timers: map[timerKey]bool{}, logID: "another log"})
+					w.setDirectory(nothing())
 					owner, die := context.WithCancel(t.Context())
 					defer die()
 					go func() {
@@ -214,7 +213,7 @@ func TestGeneration_TakeOverNeedsNoDeadOwner(t *testing.T) {
 		mustRun(t, w)
 		rest()
 		w.beat.Stopped = false
-		w.setDirectory(directory{state: map[string][]byte{}, timers: map[timerKey]bool{}, logID: "another log"})
+		w.setDirectory(nothing())
 		mustRun(t, w, func(o *batch.Options) { o.TakeOver = true })
 		want(w)
 		checkGeneration(t, w, 2)
@@ -228,7 +227,7 @@ func TestGeneration_ASupersededDirectoryStops(t *testing.T) {
 		mustRun(t, w)
 		first := w.copyDirectory()
 		rest()
-		w.setDirectory(directory{state: map[string][]byte{}, timers: map[timerKey]bool{}, logID: "another log"})
+		w.setDirectory(nothing())
 		mustRun(t, w)
 		checkGeneration(t, w, 2)
 		for range 2 {

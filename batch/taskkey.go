@@ -92,7 +92,7 @@ func (t *Task) beatOnce(ctx context.Context) error {
 	if _, superseded := errors.AsType[*SupersededError](err); superseded {
 		return err
 	}
-	b := Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()}
+	b := t.pulse()
 	beat := t.o.Key.Beat(ctx, b)
 	if beat == nil {
 		t.o.Metrics.ages.beaten()
@@ -124,9 +124,7 @@ func (t *Task) beatOnce(ctx context.Context) error {
 
 // sayStopped tells whoever comes next that nobody is left to wait for. It is best effort.
 func (t *Task) sayStopped() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = t.o.Key.Beat(ctx, Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Stopped: true, Status: t.StatusJSON()})
+	t.lastBeat(true)
 }
 
 // sayFailed tells, with the last heartbeat, why the task stops: who asks for the status finds it there when the process is gone. It is best effort. Its owner may be back in a moment, and still counts as alive.
@@ -140,9 +138,21 @@ func (t *Task) sayFailed(err error) {
 	t.mu.Lock()
 	t.status.stopped = err.Error()
 	t.mu.Unlock()
+	t.lastBeat(false)
+}
+
+// lastBeat sets the heartbeat once more, as far as that can be done in a second.
+func (t *Task) lastBeat(stopped bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = t.o.Key.Beat(ctx, Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()})
+	b := t.pulse()
+	b.Stopped = stopped
+	_ = t.o.Key.Beat(ctx, b)
+}
+
+// pulse is the heartbeat of this moment.
+func (t *Task) pulse() Heartbeat {
+	return Heartbeat{Address: t.o.Address, Time: t.o.Now().UnixMicro(), Status: t.StatusJSON()}
 }
 
 func (t *Task) setConfirmed(v features.Version) { t.confirmed.Store(&v) }

@@ -95,7 +95,7 @@ func (o *drillRound) drawLife(n int) (l drillLife) {
 	if o.relay != nil && r.IntN(2) == 0 {
 		l.redis = resp.Draw(r, 1+r.IntN(2), 25, longest)
 	}
-	if acts := []embedded.Act{embedded.NotLeader, embedded.TimeOut, embedded.Disconnect, embedded.Hang, embedded.Elect}; o.broker != nil && r.IntN(3) == 0 {
+	if acts := embedded.Passing(); o.broker != nil && r.IntN(3) == 0 {
 		l.kafka = []embedded.Disturbance{{Act: acts[r.IntN(len(acts))], Requests: 1 + r.IntN(5), For: time.Duration(1 + r.Int64N(int64(longest)))}}
 	}
 	l.unsync = r.IntN(2) == 0

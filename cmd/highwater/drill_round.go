@@ -325,14 +325,7 @@ func (o *drillRound) cut(l drillLife, batches int) error {
 
 // untilWhole waits until the logs have their ends again.
 func (o *drillRound) untilWhole(ctx context.Context) error {
-	timer := time.NewTimer(time.Until(o.whole))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause(ctx, time.Until(o.whole))
 }
 
 // letGo ends a process that is through: once the task key is where the last batch is, which after a loss is when all is written again. A kill that was under way may come before.

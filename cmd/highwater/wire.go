@@ -259,12 +259,20 @@ func waitFor(ctx context.Context, o engineOptions, what string, do func() error)
 			remind = max(time.Minute, 2*time.Since(began))
 		}
 		o.ready.wait(what, err)
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return errors.Join(ctx.Err(), fmt.Errorf("%s: %w", what, err))
-		case <-timer.C:
+		if stopped := pause(ctx, wait); stopped != nil {
+			return errors.Join(stopped, fmt.Errorf("%s: %w", what, err))
 		}
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

@@ -28,7 +28,10 @@ const (
 )
 
 // Acts are all acts.
-func Acts() []Act { return []Act{NotLeader, TimeOut, Disconnect, Hang, Elect, Truncate} }
+func Acts() []Act { return append(Passing(), Truncate) }
+
+// Passing are the acts that every client gets over.
+func Passing() []Act { return []Act{NotLeader, TimeOut, Disconnect, Hang, Elect} }
 
 // UnmarshalText refuses what is not an act.
 func (a *Act) UnmarshalText(text []byte) error {
